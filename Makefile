@@ -1,0 +1,72 @@
+# Everything a developer does, by one word. `make` alone tells the words.
+# Each target sets up what it needs first: a virtual environment in .venv, from the lock file.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_WORKERS ?= 4
+# A week's distance: a bad release is usually noticed and withdrawn within days.
+LOCK_DATE ?= $(shell $(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')
+ARGS ?=
+
+# Where packages come from is the user's to configure, by PIP_* or otherwise. Where they go is not.
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_CONSTRAINT PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_PYTHON
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	--exclude-newer $(LOCK_DATE) --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up test check format venv lock clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.ready ## Run the whole platform here until Ctrl-C; make up ARGS="--workers 2 --port 8080"
+	@$(BIN)/sspp up $(ARGS)
+
+test: $(VENV)/.ready ## Run all tests; make test ARGS="tests/unit -k money"
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+check: $(VENV)/.ready ## Lint, formatting, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.ready ## Format the code and fix what can be fixed by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+venv: $(VENV)/.ready ## Make or update the virtual environment, nothing else
+	@:
+
+lock: $(VENV)/.ready ## Write the lock files anew; make lock LOCK_DATE=2026-11-01 looks no further
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --extra local --extra dev --output-file requirements-dev.lock
+
+clean: ## Remove the virtual environment and caches; data in .sspp stays
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer," \
+		"or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is" \
+		"$$($(PYTHON) --version 2>&1), but Python 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks the venv module:" \
+		"install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements: requirements-dev.lock $(VENV)/.python
+	@echo "installing what requirements-dev.lock names"
+	@$(BIN)/python -m pip install --quiet --requirement requirements-dev.lock
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml $(VENV)/.requirements
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The HTTP API: authenticates, checks the envelope, and acknowledges what is durable in Redis."""

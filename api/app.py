@@ -1,0 +1,101 @@
+"""The composition root of the API: ``uvicorn --factory api.app:create_app``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from fastapi import FastAPI
+
+from api import (
+    customers,
+    event_types,
+    events,
+    health,
+    ingest,
+    profiles,
+    rejected,
+    replay,
+    search,
+    signals,
+)
+from api.errors import install_error_handlers
+from api.openapi import DESCRIPTION, TAGS, install_openapi
+from api.request_context import RequestContext
+from api.services import open_services
+from common.clock import Clock, system_clock
+from common.logging import configure_logging
+from common.metrics import Metrics
+from common.settings import Settings, load_settings
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
+    """The API; its clients are made when it starts and closed when it stops.
+
+    It starts whether or not its servers are there: ``/readyz`` says which are. Events are accepted as soon as
+    Redis is there and the key is known.
+
+    Args:
+        settings: default: read from the environment, and logging is configured accordingly; whoever hands
+            settings in also looks after logging.
+        clock: what time it is.
+
+    Raises:
+        SettingsError: the environment lacks a setting, or a value is wrong.
+    """
+    if settings is None:
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, metrics, clock) as services:
+            app.state.services = services
+            readiness = await services.health.check()
+            _log.info(
+                "api_started",
+                settings=settings.masked(),
+                dependencies={name: found.status for name, found in readiness.dependencies.items()},
+            )
+            yield
+        _log.info("api_stopped")
+
+    app = FastAPI(
+        title="Sales Signal Processing Platform",
+        version=_version(),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url="/docs",
+        redoc_url=None,
+        # A path either is a route or is not; an id may well end in a slash.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    # Of customers' routes the first that fits wins: the timeline's is the more specific one and stands first.
+    for module in (
+        ingest,
+        events,
+        signals,
+        search,
+        customers,
+        profiles,
+        rejected,
+        replay,
+        event_types,
+        health,
+    ):
+        app.include_router(module.router)
+    install_error_handlers(app)
+    install_openapi(app)
+    app.add_middleware(RequestContext, metrics=metrics)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("sspp")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"

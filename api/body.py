@@ -1,0 +1,105 @@
+"""Reads the body of an ingest request: decompression, limits, and the split into single events."""
+
+import re
+import zlib
+from collections.abc import AsyncIterable, Sequence
+
+import msgspec
+
+from api.errors import ProblemError
+
+JSON_TYPES = frozenset({"application/json"})
+NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+_BOM = b"\xef\xbb\xbf"
+_BLANK = re.compile(rb"[ \t\r\n]*")
+_split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: int) -> bytes:
+    """The whole body, decompressed, of at most `max_bytes` before and after decompression.
+
+    Args:
+        chunks: the body as it arrives.
+        encoding: the request's Content-Encoding: empty, ``identity`` or ``gzip``.
+        max_bytes: the limit, in bytes.
+
+    Raises:
+        ProblemError: 413 ``body_too_large``, 415 ``unsupported_encoding``, or 422 ``invalid_gzip``.
+    """
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise ProblemError(
+            415, "unsupported_encoding", f"Content-Encoding {encoding!r} is not known; use gzip or none"
+        )
+    inflate = _Gunzip(max_bytes) if encoding.endswith("gzip") else None
+    body, received = bytearray(), 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        body += inflate.feed(chunk) if inflate else chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    if inflate:
+        inflate.finish()
+    return bytes(body)
+
+
+def split_events(body: bytes, media_type: str) -> tuple[Sequence[bytes], bool]:
+    """Cut a body into the JSON texts of its events, and say whether it was a single object.
+
+    NDJSON lines may end in CRLF and may be blank; blank ones are skipped. The texts of an array or a single
+    object are not checked here beyond what finding their ends takes.
+
+    Raises:
+        ProblemError: 422 ``invalid_json`` if an array cannot be cut.
+    """
+    body = body.removeprefix(_BOM)
+    if media_type in NDJSON_TYPES:
+        return [line for line in body.split(b"\n") if not _BLANK.fullmatch(line)], False
+    start = _BLANK.match(body).end()  # type: ignore[union-attr]  # the pattern matches the empty string too
+    if body[start : start + 1] != b"[":
+        return ([] if start == len(body) else [body.strip(b" \t\r\n")]), True
+    try:
+        return [bytes(event) for event in _split_array(body)], False
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProblemError(422, "invalid_json", f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ProblemError(422, "nesting_too_deep", "the body nests objects and arrays too deeply") from None
+
+
+class _Gunzip:
+    """Incremental gzip decompression, of several members too, that never inflates beyond the limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._stream = zlib.decompressobj(wbits=31)
+
+    def feed(self, chunk: bytes) -> bytes:
+        output = bytearray()
+        while chunk:
+            if self._stream.eof:
+                self._stream = zlib.decompressobj(wbits=31)
+            try:
+                piece = self._stream.decompress(chunk, self._left + 1)
+            except zlib.error as error:
+                raise ProblemError(422, "invalid_gzip", f"the body is not valid gzip: {error}") from None
+            self._left -= len(piece)
+            if self._left < 0:
+                raise _too_large(self._max_bytes)
+            output += piece
+            chunk = self._stream.unconsumed_tail or self._stream.unused_data
+        return bytes(output)
+
+    def finish(self) -> None:
+        if not self._stream.eof:
+            raise ProblemError(422, "invalid_gzip", "the gzip body ends too early; it was cut off on its way")
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError(
+        413,
+        "body_too_large",
+        f"the body may have at most {max_bytes} bytes, also after decompression; split it",
+    )

@@ -1,0 +1,123 @@
+"""POST /v1/events: 202 means that every accepted event is on disk."""
+
+from typing import Annotated
+
+import msgspec
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.auth import Principal, requires
+from api.body import JSON_TYPES, NDJSON_TYPES, read_body, split_events
+from api.errors import ProblemError
+from api.ingest_schemas import RECEIPT_EXAMPLE, REQUEST_BODY, Receipt, Refusal
+from api.openapi import answer, problems
+from common.envelope import new_event_id, parse_envelope
+from common.errors import InvalidEventError
+from common.settings import Settings
+from common.streams import Record
+
+router = APIRouter(tags=["events"])
+log = structlog.get_logger(__name__)
+
+
+@router.post(
+    "/v1/events",
+    status_code=202,
+    summary="Send events",
+    responses={
+        **answer(
+            Receipt,
+            RECEIPT_EXAMPLE,
+            status=202,
+        ),
+        **problems(401, 403, 413, 415, 422, 503),
+    },
+    openapi_extra=REQUEST_BODY,
+)
+async def post_events(
+    request: Request, principal: Annotated[Principal, Depends(requires("ingest"))]
+) -> Response:
+    """Accept one event, a JSON array of events, or NDJSON; plain or gzip.
+
+    202 once all valid events are durable; invalid ones are listed by their index. An event is stored once per
+    `event_id`, however often it is sent: on any doubt, send it again.
+    """
+    services = request.app.state.services
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in JSON_TYPES | NDJSON_TYPES:
+        raise ProblemError(
+            415,
+            "unsupported_media_type",
+            f"send application/json or application/x-ndjson, not {media_type or 'a body without Content-Type'}",
+            headers={"Accept-Post": "application/json, application/x-ndjson"},
+        )
+    settings: Settings = services.settings
+    body = await read_body(
+        request.stream(),
+        encoding=request.headers.get("content-encoding", "").strip().lower(),
+        max_bytes=settings.max_body_bytes,
+    )
+    texts, single = split_events(body, media_type)
+    if not texts:
+        raise ProblemError(422, "empty_request", "the body holds no event")
+    if len(texts) > settings.max_request_events:
+        raise ProblemError(
+            413,
+            "too_many_events",
+            f"{len(texts)} events in one request; at most {settings.max_request_events} are allowed, split them",
+        )
+
+    received_at = services.clock()
+    records, refusals = [], []
+    for index, text in enumerate(texts):
+        try:
+            event_id = _check(text, settings)
+        except InvalidEventError as error:
+            refusals.append(Refusal(index, error.code, error.detail, error.path))
+            services.metrics.count("sspp_events_refused_total", code=error.code)
+        else:
+            records.append(Record(event_id, received_at, text))
+    if not records:
+        raise _all_refused(refusals, single=single)
+
+    await services.publisher.publish(principal.tenant_id, records)
+    if refusals:
+        log.info(
+            "events_refused", tenant_id=principal.tenant_id, refused=len(refusals), first=refusals[0].code
+        )
+
+    minimal = "return=minimal" in request.headers.get("prefer", "").replace(" ", "").lower()
+    receipt = Receipt(
+        len(records), refusals, msgspec.UNSET if minimal else [record.event_id for record in records]
+    )
+    return Response(
+        msgspec.json.encode(receipt),
+        status_code=202,
+        media_type="application/json",
+        headers={"Preference-Applied": "return=minimal"} if minimal else None,
+    )
+
+
+def _check(text: bytes, settings: Settings) -> str:
+    """The event's id, made up where it brings none.
+
+    Raises:
+        InvalidEventError: as `parse_envelope`, or with code ``event_too_large``.
+    """
+    if len(text) > settings.max_event_bytes:
+        raise InvalidEventError(
+            "event_too_large",
+            f"the event has {len(text)} bytes; at most {settings.max_event_bytes} are allowed",
+        )
+    envelope = parse_envelope(text, max_nesting=settings.max_nesting)
+    return envelope.event_id if envelope.event_id is not None else new_event_id()
+
+
+def _all_refused(refusals: list[Refusal], *, single: bool) -> ProblemError:
+    rejected = msgspec.to_builtins(refusals)
+    if single:
+        status = 413 if refusals[0].code == "event_too_large" else 422
+        return ProblemError(status, refusals[0].code, refusals[0].detail, rejected=rejected)
+    return ProblemError(
+        422, "all_events_refused", f"none of the {len(refusals)} events can be accepted", rejected=rejected
+    )

@@ -1,0 +1,74 @@
+"""PATCH /v1/customers/{customer_id}: a change of the profile is an event like any other."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.auth import Principal, requires
+from api.errors import Fault, ProblemError
+from api.openapi import answer, problems, request_body
+from api.parameters import CustomerId
+from api.request_json import MERGE_PATCH, read_json
+from api.responses import json_response
+from api.schemas import Accepted, ProfileUpdate
+from common.clock import rfc3339
+from common.envelope import new_event_id, parse_envelope
+from common.streams import Record
+
+EVENT_TYPE = "customer_updated"
+
+router = APIRouter(prefix="/v1/customers", tags=["customers"])
+_encode = msgspec.json.Encoder().encode
+
+
+@router.patch(
+    "/{customer_id:path}",
+    status_code=202,
+    summary="Change a customer's profile",
+    responses={
+        **answer(
+            Accepted,
+            {"event_id": "019aa5c0-7b1e-7c11-9d0f-6a7ce2d1f3b4"},
+            status=202,
+            description="Durable; it is applied in a moment.",
+        ),
+        **problems(401, 403, 413, 415, 422, 503),
+    },
+    openapi_extra=request_body(
+        ProfileUpdate,
+        {"email": "ada@example.com", "tags": ["vip"], "custom_fields": {"segment": None}},
+        "application/json",
+        MERGE_PATCH,
+    ),
+)
+async def patch_customer(
+    request: Request,
+    customer_id: CustomerId,
+    principal: Annotated[Principal, Depends(requires("ingest"))],
+) -> Response:
+    """Set name, e-mail, phone, custom fields or tags; null clears, what is left out stays.
+
+    Goes in as a `customer_updated` event that occurs now: it shows once the event is stored, also for a
+    customer that did not exist. Of two changes of one field the later wins.
+    """
+    services = request.app.state.services
+    settings = services.settings
+    body = await read_json(request, MERGE_PATCH, max_bytes=settings.max_event_bytes, struct=ProfileUpdate)
+    if body.value == ProfileUpdate():
+        detail = "nothing to change: name at least one field"
+        raise ProblemError(422, "invalid_request", detail, errors=[Fault(detail, pointer="")])
+    now = services.clock()
+    event_id = new_event_id()
+    raw = _encode(
+        {
+            "event_id": event_id,
+            "event_type": EVENT_TYPE,
+            "customer_id": customer_id,
+            "occurred_at": rfc3339(now),
+            "data": msgspec.Raw(body.text),
+        }
+    )
+    parse_envelope(raw, max_nesting=settings.max_nesting)
+    await services.publisher.publish(principal.tenant_id, [Record(event_id, now, raw)])
+    return json_response(Accepted(event_id), status=202)

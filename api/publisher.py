@@ -1,0 +1,175 @@
+"""Puts raw events into Redis: one push at a time, and what arrives meanwhile rides in the next."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from redis.asyncio import Redis
+
+from common.errors import QueueUnavailableError
+from common.metrics import Metrics
+from common.redis import translated_errors
+from common.streams import DEPTH_KEY, Record, encode_entry, lane_of
+from common.wakeup import Waker, awake_key
+
+INGEST_QUEUE = "ingest"
+
+_ENTRY_EVENTS, _ENTRY_BYTES = 128, 128 * 1024
+_PUSH_BYTES = 4 * 1024 * 1024
+_WAITING_BYTES = 64 * 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Parcel:
+    """The records of one caller, waiting for the next push."""
+
+    tenant_id: int
+    records: Sequence[Record]
+    size: int
+    request_id: str
+    durable: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Publisher:
+    """The way of events into the lanes, shared by all requests of one API process.
+
+    Gathering what arrives while a push is in flight batches without a timer: alone, an event waits for nothing;
+    under load, hundreds share one fsync.
+
+    Args:
+        client: Redis, which must run with AOF and ``appendfsync always`` for the promise of `publish` to hold.
+        waker: wakes the ingest drains.
+        liveness_seconds: how long the wake-up mark lasts.
+    """
+
+    def __init__(self, client: Redis, waker: Waker, metrics: Metrics, *, liveness_seconds: float) -> None:
+        self._redis = client
+        self._waker = waker
+        self._metrics = metrics
+        self._liveness_milliseconds = int(liveness_seconds * 1000)
+        self._waiting: deque[_Parcel] = deque()
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._pusher: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._wakeups: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to push; call once, within the event loop that serves the requests."""
+        self._pusher = asyncio.create_task(self._push_until_stopped(), name="publisher")
+
+    async def stop(self) -> None:
+        """Push what still waits, then end. Call when no request is in work any more."""
+        self._stopping = True
+        self._arrived.set()
+        if self._pusher is not None:
+            await self._pusher
+        await asyncio.gather(*self._wakeups, return_exceptions=True)
+
+    async def publish(self, tenant_id: int, records: Sequence[Record]) -> None:
+        """Return once all `records` are in the tenant's lane and on Redis's disk.
+
+        Raises:
+            QueueUnavailableError: Redis is away or refuses writes, or too much waits for it already. The records
+                may or may not have arrived; sending them again is harmless, as their ids make them the same.
+        """
+        if not records:
+            return
+        size = sum(len(record.raw) for record in records)
+        if self._waiting and self._waiting_bytes + size > _WAITING_BYTES:
+            raise QueueUnavailableError(
+                "more events arrive than Redis takes in at the moment; try again shortly"
+            )
+        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+        parcel = _Parcel(tenant_id, records, size, request_id)
+        self._waiting.append(parcel)
+        self._waiting_bytes += size
+        self._arrived.set()
+        await parcel.durable
+
+    async def _push_until_stopped(self) -> None:
+        while self._waiting or not self._stopping:
+            await self._arrived.wait()
+            parcels = self._take()
+            if not parcels:
+                continue
+            try:
+                await self._push(parcels)
+            except Exception as error:  # noqa: BLE001  # whatever it was, the waiting requests must hear of it
+                self._settle(parcels, error)
+            else:
+                self._settle(parcels, None)
+
+    def _take(self) -> list[_Parcel]:
+        parcels: list[_Parcel] = []
+        size = 0
+        while self._waiting and (not parcels or size + self._waiting[0].size <= _PUSH_BYTES):
+            parcel = self._waiting.popleft()
+            parcels.append(parcel)
+            size += parcel.size
+        self._waiting_bytes -= size
+        if not self._waiting:
+            self._arrived.clear()
+        return parcels
+
+    async def _push(self, parcels: list[_Parcel]) -> None:
+        started = time.perf_counter()
+        by_tenant: dict[int, list[Record]] = {}
+        for parcel in parcels:
+            by_tenant.setdefault(parcel.tenant_id, []).extend(parcel.records)
+        pipeline = self._redis.pipeline(transaction=True)
+        for tenant_id, records in by_tenant.items():
+            lane = lane_of(tenant_id)
+            for chunk in _chunks(records):
+                pipeline.xadd(lane, encode_entry(tenant_id, chunk))  # type: ignore[arg-type]  # bytes are fields too
+            pipeline.hincrby(DEPTH_KEY, lane, len(records))
+        pipeline.set(awake_key(INGEST_QUEUE), 1, nx=True, px=self._liveness_milliseconds)
+        with translated_errors():
+            *results, nobody_was_awake = await pipeline.execute()
+        if nobody_was_awake:
+            wakeup = asyncio.create_task(self._wake())
+            self._wakeups.add(wakeup)
+            wakeup.add_done_callback(self._wakeups.discard)
+
+        count = sum(len(records) for records in by_tenant.values())
+        self._metrics.count("sspp_events_accepted_total", count)
+        self._metrics.observe("sspp_push_events", count)
+        self._metrics.observe("sspp_push_duration_seconds", time.perf_counter() - started)
+        # From here on the entries name the events: the workers log them with the batch that stores them.
+        entries = [result.decode() for result in results if isinstance(result, bytes)]
+        requests = [parcel.request_id for parcel in parcels]
+        log.info("events_pushed", events=count, entries=entries, request_ids=requests)
+
+    async def _wake(self) -> None:
+        """Enqueue a drain. A failure only delays it: the events are durable and the watchdog comes by."""
+        try:
+            await asyncio.to_thread(self._waker.enqueue, INGEST_QUEUE)
+        except QueueUnavailableError as error:
+            log.warning("wake_up_failed", detail=error.detail)
+
+    def _settle(self, parcels: list[_Parcel], error: Exception | None) -> None:
+        for parcel in parcels:
+            if parcel.durable.done():  # its request was cancelled; the events went all the same
+                continue
+            if error is None:
+                parcel.durable.set_result(None)
+            else:
+                parcel.durable.set_exception(error)
+
+
+def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
+    """Cut `records` into runs of bounded count and size, in order; a single large record is a run of its own."""
+    chunks: list[Sequence[Record]] = []
+    start = size = 0
+    for position, record in enumerate(records):
+        if position > start and (position - start == _ENTRY_EVENTS or size + len(record.raw) > _ENTRY_BYTES):
+            chunks.append(records[start:position])
+            start, size = position, 0
+        size += len(record.raw)
+    chunks.append(records[start:])
+    return chunks

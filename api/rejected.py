@@ -1,0 +1,111 @@
+"""GET /v1/rejected, and one by its id: what was refused, and why."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from msgspec import Raw
+from pydantic import Field
+
+from api.auth import Principal, requires
+from api.cursors import decode_cursor
+from api.database import Row, fetch_all, fetch_one
+from api.errors import not_found
+from api.openapi import answer, problems
+from api.parameters import PeriodQuery, check_query_text
+from api.responses import cut_page, json_response
+from api.schemas import Rejection, RejectionPage
+from common.database.queries import Queries
+
+_EXAMPLE: dict[str, Any] = {
+    "rejection_id": "7a8c1b7e-2f64-8d0a-9b0c-1f2e3d4c5b6a",
+    "event_id": "order-1002",
+    "event_type": "purchase",
+    "customer_id": "07592",
+    "trace_id": None,
+    "code": "schema_mismatch",
+    "detail": "amount: -5 is less than the minimum of 0",
+    "path": "/data/amount",
+    "received_at": "2026-11-21T10:31:00.104Z",
+    "rejected_at": "2026-11-21T10:31:00.187Z",
+    "status": "open",
+    "replayed_at": None,
+    "event": {"event_id": "order-1002", "event_type": "purchase", "data": {"amount": -5, "currency": "USD"}},
+}
+
+router = APIRouter(prefix="/v1/rejected", tags=["refusals"], dependencies=[Depends(check_query_text)])
+_sql = Queries("api", "rejected.sql")
+
+
+class RejectionQuery(PeriodQuery):
+    """A page of refused events; the period is that of their refusal."""
+
+    code: list[str] = Field([], description="Only refused for these reasons.")
+    event_type: list[str] = Field([], description="Only of these event types.")
+    status: Literal["open", "replayed"] = Field(
+        "open", description="`open`: waiting for a decision. `replayed`: sent through again."
+    )
+
+
+@router.get(
+    "",
+    summary="List refused events",
+    responses={
+        **answer(RejectionPage, {"items": [_EXAMPLE], "next_cursor": None}),
+        **problems(401, 403, 422, 503),
+    },
+)
+async def list_rejections(
+    request: Request,
+    query: Annotated[RejectionQuery, Query()],
+    principal: Annotated[Principal, Depends(requires("read"))],
+) -> Response:
+    """Refused events, the latest refusal first."""
+    codes, event_types = sorted(set(query.code)), sorted(set(query.event_type))
+    scope = ["rejected", principal.tenant_id, query.status, codes, event_types, query.since, query.until]
+    after_at, after_id = (
+        decode_cursor(query.cursor, scope, tuple[datetime, UUID]) if query.cursor else (None, None)
+    )
+    rows = await fetch_all(
+        request.app.state.services.database,
+        _sql.list_rejections,
+        {
+            "tenant_id": principal.tenant_id,
+            "status": query.status,
+            "codes": codes or None,
+            "event_types": event_types or None,
+            "since": query.since,
+            "until": query.until,
+            "after_at": after_at,
+            "after_id": after_id,
+            "limit": query.limit + 1,
+        },
+    )
+    page, next_cursor = cut_page(
+        rows, query.limit, scope, lambda row: (row["rejected_at"], row["rejection_id"])
+    )
+    return json_response(RejectionPage([_rejection(row) for row in page], next_cursor))
+
+
+@router.get(
+    "/{rejection_id}",
+    summary="Get one refused event",
+    responses={**answer(Rejection, _EXAMPLE), **problems(401, 403, 404, 422, 503)},
+)
+async def get_rejection(
+    request: Request, rejection_id: UUID, principal: Annotated[Principal, Depends(requires("read"))]
+) -> Response:
+    """The event as received and why it was refused, whether or not it was sent through again."""
+    row = await fetch_one(
+        request.app.state.services.database,
+        _sql.find_rejection,
+        {"tenant_id": principal.tenant_id, "rejection_id": rejection_id},
+    )
+    if row is None:
+        raise not_found("no refused event has this id")
+    return json_response(_rejection(row))
+
+
+def _rejection(row: Row) -> Rejection:
+    return Rejection(event=Raw(row.pop("raw")), **row)

@@ -1,0 +1,95 @@
+"""POST /v1/rejected/replay: sends refused events through again."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from api.auth import Principal, requires
+from api.database import fetch_one
+from api.errors import Fault, ProblemError
+from api.openapi import answer, problems, request_body
+from api.parameters import parse_moment
+from api.publisher import Publisher
+from api.request_json import read_json
+from api.responses import json_response
+from api.schemas import Replayed, ReplayRequest
+from common.database.connections import translated_errors
+from common.database.queries import Queries
+from common.streams import Record
+
+_CHUNK = 100  # events are up to 256 KiB each: this bounds memory, and how long rows stay locked
+_MAX_BODY_BYTES = 64 * 1024
+
+router = APIRouter(prefix="/v1/rejected", tags=["refusals"])
+_sql = Queries("api", "rejected.sql")
+
+
+@router.post(
+    "/replay",
+    summary="Replay refused events",
+    responses={
+        **answer(Replayed, {"replayed": 12, "more": False}),
+        **problems(401, 403, 413, 415, 422, 503),
+    },
+    openapi_extra=request_body(ReplayRequest, {"code": "unknown_event_type", "limit": 500}, required=False),
+)
+async def replay(request: Request, principal: Annotated[Principal, Depends(requires("admin"))]) -> Response:
+    """Send open refusals through again, oldest first, as if they had just been accepted.
+
+    They are marked only once they are durable in the queue; calling again after a failure is harmless, as events
+    count once. What is refused again is open again.
+    """
+    services = request.app.state.services
+    body = await read_json(request, max_bytes=_MAX_BODY_BYTES, struct=ReplayRequest, optional=True)
+    wanted = body.value
+    parameters = {
+        "tenant_id": principal.tenant_id,
+        "ids": wanted.ids,
+        "code": wanted.code,
+        "event_type": wanted.event_type,
+        "since": _instant(wanted.since, "/since"),
+        "until": _instant(wanted.until, "/until"),
+    }
+    replayed = 0
+    while replayed < wanted.limit:
+        limit = min(_CHUNK, wanted.limit - replayed)
+        count = await _replay_chunk(
+            services.database, services.publisher, principal.tenant_id, {**parameters, "limit": limit}
+        )
+        replayed += count
+        if count < limit:
+            break
+    left = await fetch_one(services.database, _sql.has_open, parameters)
+    return json_response(Replayed(replayed, more=bool(left and left["more"])))
+
+
+async def _replay_chunk(
+    database: AsyncConnectionPool, publisher: Publisher, tenant_id: int, parameters: Mapping[str, object]
+) -> int:
+    """Push up to `limit` open refusals and mark them, in that order and in one transaction; how many it were."""
+    with translated_errors():
+        async with database.connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(_sql.take_open, parameters)
+            rows = await cursor.fetchall()
+            if not rows:
+                return 0
+            await publisher.publish(
+                tenant_id, [Record(row["event_id"], row["received_at"], row["raw"].encode()) for row in rows]
+            )
+            ids = [row["rejection_id"] for row in rows]
+            await cursor.execute(_sql.mark_replayed, {"tenant_id": tenant_id, "ids": ids})
+            return len(rows)
+
+
+def _instant(text: str | None, pointer: str) -> datetime | None:
+    try:
+        return None if text is None else parse_moment(text)
+    except ValueError as error:
+        raise ProblemError(
+            422, "invalid_request", str(error), errors=[Fault(str(error), pointer=pointer)]
+        ) from None

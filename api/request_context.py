@@ -1,0 +1,78 @@
+"""What surrounds every request: its id on each log line, its metrics, and the last resort for failures."""
+
+import re
+import time
+from urllib.parse import quote
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import as_problem, problem_response
+from common.envelope import new_event_id
+from common.metrics import Metrics
+
+REQUEST_ID_HEADER = "X-Request-ID"
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_log = structlog.get_logger(__name__)
+
+
+class RequestContext:
+    """ASGI middleware: a request id, metrics by route, and a bare 500 for what nobody expected.
+
+    The id is the client's ``X-Request-ID`` where that is safe to log, a fresh UUIDv7 otherwise; it is sent back,
+    bound to the log lines and put into ``scope["request_id"]``.
+
+    Routes see the path as sent, still percent-encoded, and decode ids by themselves
+    (`api.parameters.decode_id`): an encoded slash stays part of its id instead of ending the segment.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on an HTTP request with what surrounds it; other scopes (lifespan) as they are."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
+        scope = {**scope, "path": raw_path.decode("ascii", "replace"), "request_id": request_id}
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                _log.exception("request_crashed", method=scope["method"])
+                if status:  # too late to answer otherwise: let the server cut the connection
+                    raise
+                await problem_response(as_problem(error), request_id)(scope, receive, send_with_id)
+            finally:
+                self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's template, never the path itself: ids as label values would grow without bound.
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count("sspp_http_requests_total", method=method, route=route, status=str(status))
+        self._metrics.observe("sspp_http_request_duration_seconds", seconds, method=method, route=route)
+        _log.debug("request_answered", method=method, route=route, status=status, seconds=round(seconds, 6))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _request_id(scope: Scope) -> str:
+    wanted = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+    return wanted if _SAFE_ID.fullmatch(wanted) else new_event_id()

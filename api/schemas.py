@@ -1,0 +1,216 @@
+"""What the reading API answers: the JSON shapes, which are also their own documentation in OpenAPI.
+
+Decimal numbers that must stay exact are strings; JSON that passes through (`data`, the raw event) is never
+parsed, so its numbers stay as they were sent. Instants are RFC 3339 in UTC with a ``Z``.
+"""
+
+from datetime import datetime
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Item = TypeVar("Item")
+
+_INSTANT = {"format": "date-time", "examples": ["2026-11-21T10:30:00Z"]}
+# PostgreSQL's text cannot hold U+0000.
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+Time = Annotated[datetime, Meta(extra_json_schema=_INSTANT)]
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+Counts = Annotated[
+    Raw, Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "integer"}})
+]
+
+
+class Page(Struct, Generic[Item]):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class Signal(Struct, kw_only=True):
+    """One thing that an event means."""
+
+    signal_id: UUID
+    event_id: str
+    event_type: str
+    customer_id: str
+    signal_type: str
+    signal_score: Annotated[float, Meta(ge=0, le=1)]
+    occurred_at: Time
+    received_at: Time
+    trace_id: str | None
+    amount: Annotated[str | None, Meta(description="An exact decimal number.")]
+    currency: Annotated[str | None, Meta(description="ISO 4217.")]
+    data: Annotated[JsonObject, Meta(description="The event's data; its numbers are exact.")]
+
+
+class SignalPage(Page[Signal]):
+    """A page of signals."""
+
+
+class Event(Struct, kw_only=True, omit_defaults=True):
+    """An event as it was received, and what became of it."""
+
+    event_id: str
+    event_type: str
+    customer_id: str
+    status: Annotated[
+        Literal["stored", "indexed", "rejected"],
+        Meta(description="`stored`: in PostgreSQL. `indexed`: in search, too. `rejected`: refused."),
+    ]
+    occurred_at: Annotated[Time | None, Meta(description="null for a rejected event.")]
+    received_at: Time
+    trace_id: str | None
+    signals: Annotated[list[UUID], Meta(description="The ids of the event's signals.")]
+    event: Annotated[JsonObject, Meta(description="The event, exactly as received.")]
+    code: Annotated[str, Meta(description="Why it was rejected, for machines.")] | UnsetType = UNSET
+    detail: Annotated[str, Meta(description="Why it was rejected, for people.")] | UnsetType = UNSET
+    path: Annotated[str, Meta(description="JSON Pointer to what was wrong.")] | UnsetType = UNSET
+
+
+class EventPage(Page[Event]):
+    """A page of events."""
+
+
+class Customer(Struct, kw_only=True):
+    """A customer, as the signals and updates add up."""
+
+    customer_id: str
+    name: str | None
+    email: str | None
+    phone: str | None
+    custom_fields: JsonObject
+    tags: Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type": "string"}})]
+    signal_count: int
+    counts: Annotated[Counts, Meta(description="Signals by event type.")]
+    signal_counts: Annotated[Counts, Meta(description="Signals by signal type.")]
+    totals: Annotated[
+        Raw,
+        Meta(
+            description="Currency → exact decimal number: purchases less refunds.",
+            extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}},
+        ),
+    ]
+    score: Annotated[
+        float, Meta(ge=0, description="The sum of the signals' scores now; each halves every 30 days.")
+    ]
+    first_seen: Time
+    last_seen: Time
+
+
+class CustomerPage(Page[Customer]):
+    """A page of customers."""
+
+
+class ProfileUpdate(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Changes to a customer's profile; fields that are left out stay as they are."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType | None = UNSET
+    email: Annotated[str, Meta(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")] | UnsetType | None = UNSET
+    phone: Annotated[str, Meta(min_length=1, max_length=50)] | UnsetType | None = UNSET
+    custom_fields: (
+        Annotated[
+            dict[Annotated[str, Meta(min_length=1, max_length=100)], Raw],
+            Meta(max_length=200, description="Fields to set; a null removes the field."),
+        ]
+        | UnsetType
+    ) = UNSET
+    tags: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100)]],
+            Meta(
+                max_length=100,
+                description="The tags, each once, replacing all earlier ones.",
+                extra_json_schema={"uniqueItems": True},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    def __post_init__(self) -> None:
+        if self.tags is not UNSET and len(set(self.tags)) < len(self.tags):
+            raise ValueError("tags must differ from each other")
+
+
+class Accepted(Struct):
+    """The event that carries the change; ask for its status with ``GET /v1/events/{event_id}``."""
+
+    event_id: str
+
+
+class FoundSignal(Signal, kw_only=True):
+    """A signal that a search found."""
+
+    highlight: Annotated[
+        dict[str, list[str]],
+        Meta(description="Fragments of text, HTML-escaped, with what was found in `<em>`, by field."),
+    ] = {}
+
+
+class SearchPage(Struct, kw_only=True):
+    """A page of search results, newest first."""
+
+    total: Annotated[int, Meta(description="How many signals match, on all pages.")]
+    items: list[FoundSignal]
+    facets: Annotated[
+        dict[str, dict[str, int]], Meta(description="Matches by event type and by signal type.")
+    ]
+    next_cursor: str | None = None
+
+
+class Rejection(Struct, kw_only=True):
+    """An event that was refused, and why."""
+
+    rejection_id: UUID
+    event_id: str
+    event_type: str
+    customer_id: str
+    trace_id: str | None
+    code: Annotated[str, Meta(description="The reason, for machines.")]
+    detail: Annotated[str, Meta(description="The reason, for people.")]
+    path: Annotated[str, Meta(description="JSON Pointer to what was wrong.")]
+    received_at: Time
+    rejected_at: Time
+    status: Literal["open", "replayed"]
+    replayed_at: Time | None
+    event: Annotated[JsonObject, Meta(description="The event, exactly as received.")]
+
+
+class RejectionPage(Page[Rejection]):
+    """A page of refused events."""
+
+
+class ReplayRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which open refusals to send through again; without any filter, all of them."""
+
+    ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)] | None = None
+    code: Text | None = None
+    event_type: Text | None = None
+    since: Annotated[str | None, Meta(description="Refused from this instant on (RFC 3339).")] = None
+    until: Annotated[str | None, Meta(description="Refused before this instant.")] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Most events to replay in this call.")] = 1000
+
+
+class Replayed(Struct):
+    """How many events went through again, and whether more wait: then call again."""
+
+    replayed: int
+    more: bool
+
+
+class EventType(Struct, kw_only=True):
+    """A version of an event type."""
+
+    name: str
+    version: int
+    description: str
+    owner: Annotated[Literal["platform", "tenant"], Meta(description="Whose type it is.")]
+    signal_type: Annotated[str | None, Meta(description="What a tenant's own type means.")]
+    signal_score: float | None
+    schema: Annotated[JsonObject, Meta(description="JSON Schema (2020-12) of the event's `data`.")]
+
+
+class EventTypePage(Page[EventType]):
+    """A page of event types."""

@@ -1,0 +1,84 @@
+"""All that the requests of one API process share, made once, by `api.app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis
+
+from api.auth import Authenticator
+from api.health import HealthChecks
+from api.publisher import Publisher
+from common.backlog import measure_lanes
+from common.clock import Clock, system_clock
+from common.database.connections import build_async_pool
+from common.metrics import Metrics
+from common.redis import open_async_redis, open_redis
+from common.search.client import open_async_client
+from common.search.query import SearchReader
+from common.settings import Settings
+from common.wakeup import Waker
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """What routes find in ``request.app.state.services``."""
+
+    settings: Settings
+    database: AsyncConnectionPool
+    redis: Redis
+    search: SearchReader
+    publisher: Publisher
+    authenticator: Authenticator
+    health: HealthChecks
+    metrics: Metrics
+    clock: Clock
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, metrics: Metrics, clock: Clock = system_clock
+) -> AsyncIterator[ApiServices]:
+    """The services for as long as the context lasts; then pushes what still waits and closes everything.
+
+    No server needs to be there: clients connect when they are first used, and again after an outage.
+
+    Raises:
+        SettingsError: a URL is malformed.
+    """
+    async with AsyncExitStack() as stack:
+        database = build_async_pool(settings.database_url.get_secret_value(), application="sspp-api")
+        await database.open(wait=False)
+        stack.push_async_callback(database.close)
+
+        search = SearchReader(open_async_client(settings.elasticsearch_url.get_secret_value()))
+        stack.push_async_callback(search.close)
+
+        redis_url = settings.redis_url.get_secret_value()
+        redis = open_async_redis(redis_url)
+        stack.push_async_callback(redis.aclose)
+        # RQ is synchronous: a client of its own, used in a thread.
+        waker_redis = open_redis(redis_url)
+        stack.callback(waker_redis.close)
+        publisher = Publisher(
+            redis,
+            Waker(waker_redis, liveness_seconds=settings.liveness_seconds),
+            metrics,
+            liveness_seconds=settings.liveness_seconds,
+        )
+        metrics.before_scrape(lambda: measure_lanes(waker_redis, metrics))
+        await publisher.start()
+        stack.push_async_callback(publisher.stop)
+
+        yield ApiServices(
+            settings=settings,
+            database=database,
+            redis=redis,
+            search=search,
+            publisher=publisher,
+            authenticator=Authenticator(database, clock),
+            health=HealthChecks(database, redis, search),
+            metrics=metrics,
+            clock=clock,
+        )

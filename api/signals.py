@@ -1,0 +1,116 @@
+"""GET /v1/signals: what events mean, from PostgreSQL."""
+
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from msgspec import Raw
+
+from api.auth import Principal, requires
+from api.cursors import decode_cursor
+from api.database import Row, fetch_all, fetch_one
+from api.errors import not_found
+from api.openapi import answer, problems
+from api.parameters import SignalQuery, check_query_text
+from api.responses import cut_page, json_response
+from api.schemas import Signal, SignalPage
+from common.database.queries import Queries
+from common.envelope import event_key_of
+
+
+class Position(NamedTuple):
+    """Where a signal stands in a list."""
+
+    occurred_at: datetime
+    signal_id: UUID
+
+
+EXAMPLE: dict[str, Any] = {
+    "signal_id": "3f0c8a52-91d7-8b44-a3c1-5e7d20f19600",
+    "event_id": "order-1001",
+    "event_type": "purchase",
+    "customer_id": "07592",
+    "signal_type": "revenue",
+    "signal_score": 0.8,
+    "occurred_at": "2026-11-21T10:30:00Z",
+    "received_at": "2026-11-21T10:30:00.482913Z",
+    "trace_id": "checkout-77",
+    "amount": "49.90",
+    "currency": "USD",
+    "data": {"amount": 49.90, "currency": "USD", "quantity": 2},
+}
+
+router = APIRouter(prefix="/v1/signals", tags=["signals"], dependencies=[Depends(check_query_text)])
+_sql = Queries("api", "signals.sql")
+
+
+@router.get(
+    "",
+    summary="List signals",
+    responses={
+        **answer(SignalPage, {"items": [EXAMPLE], "next_cursor": None}),
+        **problems(401, 403, 422, 503),
+    },
+)
+async def list_signals(
+    request: Request,
+    query: Annotated[SignalQuery, Query()],
+    principal: Annotated[Principal, Depends(requires("read"))],
+) -> Response:
+    """Signals, newest `occurred_at` first. Filters combine; `event_type` and `signal_type` may be repeated."""
+    scope = ["signals", principal.tenant_id, *query.scope]
+    after_at, after_id = decode_cursor(query.cursor, scope, Position) if query.cursor else (None, None)
+    rows = await fetch_all(
+        request.app.state.services.database,
+        _sql.list_signals if query.customer_id is None else _sql.list_signals_of_customer,
+        {
+            "tenant_id": principal.tenant_id,
+            "customer_id": query.customer_id,
+            "event_types": query.event_type or None,
+            "signal_types": query.signal_type or None,
+            "min_score": query.min_score,
+            "since": query.since,
+            "until": query.until,
+            "after_at": after_at,
+            "after_id": after_id,
+            "limit": query.limit + 1,
+        },
+    )
+    page, next_cursor = cut_page(rows, query.limit, scope, position)
+    return json_response(SignalPage([signal(row) for row in page], next_cursor))
+
+
+@router.get(
+    "/{signal_id}",
+    summary="Get one signal",
+    responses={**answer(Signal, EXAMPLE), **problems(401, 403, 404, 422, 503)},
+)
+async def get_signal(
+    request: Request,
+    signal_id: Annotated[UUID, Path(examples=[EXAMPLE["signal_id"]])],
+    principal: Annotated[Principal, Depends(requires("read"))],
+) -> Response:
+    """One signal, by its id."""
+    row = await fetch_one(
+        request.app.state.services.database,
+        _sql.find_signal,
+        {
+            "tenant_id": principal.tenant_id,
+            "signal_id": signal_id,
+            "event_key": event_key_of(signal_id),
+        },
+    )
+    if row is None:
+        raise not_found("no signal has this id")
+    return json_response(signal(row))
+
+
+def signal(row: Row) -> Signal:
+    """The signal in a row of `signals`."""
+    return Signal(**{**row, "data": Raw(row["data"])})
+
+
+def position(row: Row) -> Position:
+    """Where a row of `signals` stands in a list."""
+    return Position(row["occurred_at"], row["signal_id"])

@@ -1,0 +1,1 @@
+"""The edges and the vocabulary that the API and the workers share."""

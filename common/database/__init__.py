@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, error translation and named SQL files."""

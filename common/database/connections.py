@@ -1,0 +1,80 @@
+"""Connection pools for PostgreSQL, and the translation of its errors at the edge."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+
+from common.errors import DatabaseUnavailableError
+
+# Every session: UTC, so that timestamps read and print alike everywhere; a bound on waiting, so that a stuck
+# session is an error that is retried and not a hang; JIT off, as it only costs on statements this short.
+_OPTIONS = "-c timezone=UTC -c jit=off -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+
+# A pool's pauses between attempts to connect double for as long as these go on: after an outage of minutes it would
+# wait for minutes more. Giving up soon lets the next request try at once.
+_RECONNECT_SECONDS = 2.0
+
+_TRANSIENT = (
+    psycopg.OperationalError,  # connection lost, server starting or stopping, deadlock, serialization, timeouts
+    psycopg.InterfaceError,  # the connection object died under us
+    psycopg.errors.ReadOnlySqlTransaction,  # a failover is under way
+    PoolTimeout,
+)
+
+
+def _session(application: str) -> dict[str, object]:
+    return {
+        "options": _OPTIONS,
+        "application_name": application,
+        "connect_timeout": 5,
+        # A peer that vanished without a FIN is noticed within half a minute.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
+def open_pool(url: str, *, application: str, max_size: int = 4) -> ConnectionPool:
+    """A synchronous pool for workers and commands; connections open in the background.
+
+    Checking a connection out waits at most 5 seconds, then raises psycopg_pool.PoolTimeout.
+    """
+    return ConnectionPool(
+        url,
+        kwargs=_session(application),
+        min_size=1,
+        max_size=max_size,
+        timeout=5.0,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        check=ConnectionPool.check_connection,
+        open=True,
+        name=application,
+    )
+
+
+def build_async_pool(url: str, *, application: str, max_size: int = 8) -> AsyncConnectionPool:
+    """An asynchronous pool for the API; the caller opens and closes it within its event loop."""
+    return AsyncConnectionPool(
+        url,
+        kwargs=_session(application),
+        min_size=1,
+        max_size=max_size,
+        timeout=5.0,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        name=application,
+    )
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise the driver's passing failures as `DatabaseUnavailableError`; let all others through."""
+    try:
+        yield
+    except _TRANSIENT as error:
+        raise DatabaseUnavailableError(
+            f"PostgreSQL is not available: {type(error).__name__}; try again shortly"
+        ) from error

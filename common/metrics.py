@@ -1,0 +1,129 @@
+"""The catalogue of every metric that any process exposes; a name that is not in it raises."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One entry of the catalogue: its Prometheus name, kind, help text, labels and buckets."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = field(default=_SECONDS, repr=False)
+
+
+CATALOGUE: tuple[Metric, ...] = (
+    Metric("sspp_http_requests_total", "counter", "HTTP requests answered.", ("method", "route", "status")),
+    Metric(
+        "sspp_http_request_duration_seconds", "histogram", "Time to answer a request.", ("method", "route")
+    ),
+    Metric("sspp_events_accepted_total", "counter", "Events acknowledged: durable in Redis."),
+    Metric("sspp_events_refused_total", "counter", "Events refused by the API, by code.", ("code",)),
+    Metric("sspp_push_events", "histogram", "Events that one push to Redis carried.", (), _SIZES),
+    Metric("sspp_push_duration_seconds", "histogram", "Time of one push to Redis, until it is on disk."),
+    Metric("sspp_lane_depth_events", "gauge", "Events waiting or in work, by lane.", ("lane",)),
+    Metric(
+        "sspp_lane_oldest_age_seconds", "gauge", "Age of the oldest event not yet stored, by lane.", ("lane",)
+    ),
+    Metric("sspp_events_stored_total", "counter", "Events stored in PostgreSQL for the first time."),
+    Metric("sspp_events_duplicate_total", "counter", "Events whose id was stored already; nothing changed."),
+    Metric(
+        "sspp_events_conflict_total",
+        "counter",
+        "Duplicates whose content differs from the event stored first.",
+    ),
+    Metric(
+        "sspp_events_rejected_total", "counter", "Events refused by a worker into rejected_events.", ("code",)
+    ),
+    Metric("sspp_signals_stored_total", "counter", "Signals stored in PostgreSQL."),
+    Metric("sspp_store_lag_seconds", "histogram", "From accepted to committed in PostgreSQL, per event."),
+    Metric("sspp_outbox_depth_signals", "gauge", "Signals that the search index still has to learn."),
+    Metric("sspp_outbox_oldest_age_seconds", "gauge", "Age of the oldest outbox row not yet indexed."),
+    Metric("sspp_signals_indexed_total", "counter", "Documents written to Elasticsearch."),
+    Metric("sspp_index_failures_total", "counter", "Documents that Elasticsearch refused for good."),
+    Metric("sspp_index_lag_seconds", "histogram", "From accepted to indexed, per signal."),
+    Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),
+    Metric("sspp_stage_duration_seconds", "histogram", "Time of one step of a batch.", ("stage", "step")),
+    Metric("sspp_drains_total", "counter", "Drains run.", ("stage",)),
+    Metric("sspp_drain_errors_total", "counter", "Batches put off by a passing failure.", ("stage", "code")),
+    Metric("sspp_entries_claimed_total", "counter", "Stream entries taken over from dead workers."),
+)
+
+
+class Metrics:
+    """The catalogue's metrics in a registry of their own.
+
+    Raises KeyError for a name that the catalogue lacks, and ValueError for wrong labels: a typo is found by the
+    first test that passes it, not by an empty dashboard.
+    """
+
+    def __init__(self, catalogue: tuple[Metric, ...] = CATALOGUE) -> None:
+        self.registry = CollectorRegistry()
+        self._before_scrape = _BeforeScrape()
+        self.registry.register(self._before_scrape)  # first, so that it runs before the metrics are read
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in catalogue:
+            match metric.kind:
+                case "counter":
+                    self._counters[metric.name] = Counter(
+                        metric.name, metric.help, metric.labels, registry=self.registry
+                    )
+                case "gauge":
+                    self._gauges[metric.name] = Gauge(
+                        metric.name, metric.help, metric.labels, registry=self.registry
+                    )
+                case "histogram":
+                    self._histograms[metric.name] = Histogram(
+                        metric.name,
+                        metric.help,
+                        metric.labels,
+                        buckets=metric.buckets,
+                        registry=self.registry,
+                    )
+
+    def before_scrape(self, measure: Callable[[], None]) -> None:
+        """Call `measure` before each reading of the registry, to set gauges; it must not raise."""
+        self._before_scrape.measures.append(measure)
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add `amount` to the counter `name`."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set the gauge `name` to `value`."""
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record `value` (seconds, or a size) in the histogram `name`."""
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+
+class _BeforeScrape(Collector):
+    """Contributes no metric of its own, only the moment of being asked."""
+
+    def __init__(self) -> None:
+        self.measures: list[Callable[[], None]] = []
+
+    def collect(self) -> Iterator[MetricFamily]:
+        for measure in self.measures:
+            measure()
+        return iter(())
+
+    def describe(self) -> Iterator[MetricFamily]:
+        return iter(())

@@ -1,0 +1,58 @@
+"""Redis clients, and the translation of their errors at the edge."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from common.errors import QueueUnavailableError
+
+_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+_REFUSING = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterDownError,
+)
+
+
+def _options(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "protocol": 2,
+        "socket_connect_timeout": 2.0,
+        "socket_timeout": timeout_seconds,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+    }
+
+
+def open_redis(url: str, *, timeout_seconds: float = 10.0) -> "redis.Redis":
+    """A synchronous client; it connects on first use and answers bytes.
+
+    A command that lost its connection is sent once more, so every command must be harmless when it runs twice.
+    """
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **_options(timeout_seconds))
+
+
+def open_async_redis(url: str, *, timeout_seconds: float = 10.0) -> "redis.asyncio.Redis":
+    """An asynchronous client for the API; it never repeats a command by itself."""
+    return redis.asyncio.Redis.from_url(
+        url, retry=redis.asyncio.retry.Retry(NoBackoff(), 0), **_options(timeout_seconds)
+    )
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise redis-py's passing failures as `QueueUnavailableError`; let all others through."""
+    try:
+        yield
+    except _REFUSING as error:
+        raise QueueUnavailableError(f"Redis refuses writes for now: {error}") from error
+    except _AWAY as error:
+        raise QueueUnavailableError("Redis cannot be reached; try again shortly") from error

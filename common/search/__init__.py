@@ -1,0 +1,1 @@
+"""Elasticsearch: the client, the index template, the documents and the bulk writer."""

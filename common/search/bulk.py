@@ -1,0 +1,154 @@
+"""Writing documents in bulk, with an account of every single one of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from elasticsearch import ApiError, Elasticsearch, TransportError
+
+from common.search.client import is_passing
+from common.search.documents import DOCUMENT_VERSION, Document
+
+MAX_REQUEST_BYTES = 5 * 1024 * 1024
+
+_MAX_REASON_CHARACTERS = 1000
+
+# Item errors below 500 that blame the server's state or our mapping, never the document's content: recorded as
+# refusals they would empty the queue into the list of failures, while the cure lies elsewhere.
+_PASSING_TYPES = frozenset(
+    {
+        "cluster_block_exception",
+        "index_closed_exception",
+        "index_not_found_exception",
+        "strict_dynamic_mapping_exception",
+    }
+)
+
+
+class Failure(NamedTuple):
+    """Why a document was not written: HTTP status (None without an answer) and the server's reason."""
+
+    status: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """What became of each document, by its id; every document given is in exactly one of the three.
+
+    `ok` is in the index, in this version or a newer one. `retry` was not written for a passing reason: send it
+    again later. `refused` was refused for its content and would be again.
+    """
+
+    ok: set[str] = field(default_factory=set)
+    retry: dict[str, Failure] = field(default_factory=dict)
+    refused: dict[str, Failure] = field(default_factory=dict)
+
+
+def write_documents(
+    client: Elasticsearch, documents: Iterable[Document], *, max_request_bytes: int = MAX_REQUEST_BYTES
+) -> BulkOutcome:
+    """Write `documents` with as many bulk requests as their size needs, and account for each of them.
+
+    Writing the same document again is no conflict; an older version never replaces a newer one. `documents` is
+    read as it is sent, so memory holds one request. Once a request as a whole fails, the rest is not sent, so a
+    server that is away costs one timeout.
+
+    Args:
+        client: from `open_client`.
+        documents: with ids that differ from each other.
+        max_request_bytes: aimed size of a request; a larger single document goes alone. A server that finds a
+            request too large (413) gets it in halves.
+
+    Returns:
+        The outcome. Nothing is raised for what the server answers or fails to answer.
+    """
+    outcome = BulkOutcome()
+    away: Failure | None = None
+    for request in _requests(documents, max_request_bytes):
+        if away is None:
+            away = _send(client, request, outcome)
+        else:
+            outcome.retry.update((document.id, away) for document in request)
+    return outcome
+
+
+def _requests(documents: Iterable[Document], max_bytes: int) -> Iterator[list[Document]]:
+    request: list[Document] = []
+    size = 0
+    for document in documents:
+        line_bytes = len(document.source) + 150  # its action line is about that long
+        if request and size + line_bytes > max_bytes:
+            yield request
+            request, size = [], 0
+        request.append(document)
+        size += line_bytes
+    if request:
+        yield request
+
+
+def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+    """Send one request and enter its items into `outcome`; the failure, if the request failed as a whole."""
+    try:
+        answer = client.bulk(
+            operations=_body(request),  # type: ignore[arg-type]  # bytes pass through, untyped
+            filter_path=["items.*.status", "items.*.error"],
+        )
+    except TransportError as error:
+        failure = Failure(None, type(error).__name__)
+    except ApiError as error:
+        if error.meta.status == 413:
+            return _send_halves(client, request, outcome)
+        # Whatever the status: a document is refused by the answer to its own item and in no other way.
+        failure = Failure(error.meta.status, str(error)[:_MAX_REASON_CHARACTERS])
+    else:
+        items = answer.body.get("items", [])
+        if len(items) == len(request):
+            for document, item in zip(request, items, strict=True):
+                _enter(outcome, document.id, item["index"])
+            return None
+        failure = Failure(None, f"answer for {len(items)} of {len(request)} documents")
+    outcome.retry.update((document.id, failure) for document in request)
+    return failure
+
+
+def _send_halves(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+    if len(request) == 1:
+        outcome.refused[request[0].id] = Failure(413, "larger than the server takes in one request")
+        return None
+    middle = len(request) // 2
+    failure = _send(client, request[:middle], outcome)
+    if failure is None:
+        return _send(client, request[middle:], outcome)
+    outcome.retry.update((document.id, failure) for document in request[middle:])
+    return failure
+
+
+def _body(request: Sequence[Document]) -> bytes:
+    # Names and ids are of our making (months and uuids): nothing in them needs escaping.
+    return b"".join(
+        b'{"index":{"_index":"%b","_id":"%b","version":%d,"version_type":"external_gte"}}\n%b\n'
+        % (document.index.encode(), document.id.encode(), DOCUMENT_VERSION, document.source)
+        for document in request
+    )
+
+
+def _enter(outcome: BulkOutcome, document_id: str, item: dict[str, Any]) -> None:
+    status = int(item["status"])
+    if status < 300 or status == 409:  # 409: the index holds a newer version
+        outcome.ok.add(document_id)
+        return
+    error = item.get("error") or {}
+    failure = Failure(status, _reason(error))
+    passing = is_passing(status) or error.get("type") in _PASSING_TYPES
+    (outcome.retry if passing else outcome.refused)[document_id] = failure
+
+
+def _reason(error: dict[str, Any]) -> str:
+    """The error's type and reason, and those of its causes, in one line."""
+    parts = []
+    cause: Any = error
+    while isinstance(cause, dict):
+        parts.append(f"{cause.get('type', 'error')}: {cause.get('reason') or 'no reason given'}")
+        cause = cause.get("caused_by")
+    return "; ".join(parts)[:_MAX_REASON_CHARACTERS]

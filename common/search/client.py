@@ -1,0 +1,84 @@
+"""Clients for Elasticsearch, and the translation of its errors at the edge."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from elastic_transport import HttpxAsyncHttpNode
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
+
+from common.errors import SearchUnavailableError, SettingsError
+
+WRITE_TIMEOUT_SECONDS = 30.0
+READ_TIMEOUT_SECONDS = 10.0
+
+# Statuses below 500 that say nothing on what was sent: our credentials or rights (401, 403: mended outside, then
+# the same request passes), a slow network (408), a full write queue (429).
+_PASSING_STATUSES = frozenset({401, 403, 408, 429})
+
+
+def open_client(url: str) -> Elasticsearch:
+    """A synchronous client for workers and commands; connects at the first request.
+
+    A request is sent once and takes at most 30 seconds: whoever asks decides what to send again, so that no
+    retry goes uncounted. Bodies are not compressed: gzip costs more time than a network of one site saves.
+
+    Raises:
+        SettingsError: `url` is not the URL of a server.
+    """
+    try:
+        return Elasticsearch(
+            url, request_timeout=WRITE_TIMEOUT_SECONDS, max_retries=0, retry_on_status=(), http_compress=False
+        )
+    except ValueError:
+        raise _bad_url() from None
+
+
+def open_async_client(url: str) -> AsyncElasticsearch:
+    """An asynchronous client for the API, to be opened and closed within its event loop.
+
+    As `open_client`, except that a request takes at most 10 seconds: a person waits for the answer.
+
+    Raises:
+        SettingsError: `url` is not the URL of a server.
+    """
+    try:
+        return AsyncElasticsearch(
+            url,
+            node_class=HttpxAsyncHttpNode,
+            request_timeout=READ_TIMEOUT_SECONDS,
+            max_retries=0,
+            retry_on_status=(),
+            http_compress=False,
+        )
+    except ValueError:
+        raise _bad_url() from None
+
+
+def is_passing(status: int) -> bool:
+    """Whether an answer with this HTTP status may turn out well when the same is sent again later."""
+    return status in _PASSING_STATUSES or status >= 500
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise the client's passing failures as `SearchUnavailableError`; let all others through.
+
+    A context manager around any request, awaited ones too, and a decorator for synchronous functions.
+    """
+    try:
+        yield
+    except TransportError as error:
+        raise SearchUnavailableError(
+            f"Elasticsearch cannot be reached: {type(error).__name__}; try again shortly"
+        ) from error
+    except ApiError as error:
+        if not is_passing(error.meta.status):
+            raise
+        raise SearchUnavailableError(
+            f"Elasticsearch is not available: it answered {error.meta.status}; try again shortly"
+        ) from error
+
+
+def _bad_url() -> SettingsError:
+    # The URL itself may carry a password.
+    return SettingsError("ELASTICSEARCH_URL: expected a form like http://user:password@host:9200")

@@ -1,0 +1,1 @@
+"""What runs and operates the platform: migrations, the local stack, the sspp command."""

@@ -1,0 +1,1 @@
+"""The sspp command line."""

@@ -1,0 +1,53 @@
+"""``sspp``: the command that runs and operates the platform; each group of commands is a module beside this."""
+
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli.console import Commands
+from infrastructure.cli.event_types import event_types
+from infrastructure.cli.keys import keys
+from infrastructure.cli.load import load
+from infrastructure.cli.migrate import migrate
+from infrastructure.cli.partitions import partitions
+from infrastructure.cli.rejected import rejected
+from infrastructure.cli.seed import seed
+from infrastructure.cli.tenants import tenants
+from infrastructure.cli.up import up
+
+app = typer.Typer(
+    name="sspp",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_show_locals=False,  # locals may hold keys and URLs with passwords
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sspp {installed_version('sspp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def sspp(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """The Sales Signal Processing Platform: run it, feed it, look after it."""
+
+
+app.command()(up)
+app.command()(load)
+app.command()(migrate)
+app.command()(seed)
+app.add_typer(tenants, name="tenants")
+app.add_typer(keys, name="keys")
+app.add_typer(event_types, name="event-types")
+app.add_typer(partitions, name="partitions")
+app.add_typer(rejected, name="rejected")

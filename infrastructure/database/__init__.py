@@ -1,0 +1,1 @@
+"""Schema migrations, seed data and partition upkeep."""

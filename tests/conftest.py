@@ -1,0 +1,234 @@
+"""Real servers for the tests: PostgreSQL, Valkey and search.
+
+Each test process (each xdist worker is one) starts its own embedded servers when a test first asks for one,
+in a folder of its own, and removes them at the end: nothing is shared, so nothing can interfere.
+
+The same tests run against other servers, named by DATABASE_URL, REDIS_URL and ELASTICSEARCH_URL. What the
+platform calls its databases, keys and indices is fixed, so the rules are:
+
+- PostgreSQL: every test gets a database of its own, ``sspp_test_…``; existing ones are never touched. The user
+  needs CREATEDB.
+- Redis: keys cannot be told from those of a platform in use, so tests are skipped unless
+  SSPP_TEST_REDIS_FLUSH=1 allows to flush databases: two for each xdist worker, counted up from the URL's.
+- Elasticsearch: likewise, SSPP_TEST_SEARCH_RESET=1 allows to delete the indices and templates ``signals*``;
+  as their names are fixed, tests that use them then take turns.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from common.redis import open_redis
+from common.settings import load_settings
+from infrastructure.local.errors import LocalStackError
+from infrastructure.local.folder import DataFolder
+from infrastructure.local.stack import Servers, given_urls, queue_environment
+from infrastructure.local.supervisor import Supervisor
+
+_PREFIX = "sspp-test-"
+# Read before any test changes the environment.
+_GIVEN = given_urls()
+
+
+class Until(Protocol):
+    """Polls `condition` until it is truthy and returns that value; fails the test after `timeout` seconds."""
+
+    def __call__(self, condition: Callable[[], Any], timeout: float = 10) -> Any: ...
+
+
+@pytest.fixture(scope="session")
+def until() -> Until:
+    def poll(condition: Callable[[], Any], timeout: float = 10) -> Any:
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not true within {timeout} seconds: {getattr(condition, '__name__', condition)}")
+            time.sleep(0.02)
+        return value
+
+    return poll
+
+
+@pytest.fixture
+def data_folder_path() -> Iterator[Path]:
+    """A fresh, short path for a local stack's data; whatever is in it afterwards is removed."""
+    with _temporary_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """This process's servers: embedded ones, except those given."""
+    _remove_left_over()
+    with _temporary_folder() as path:
+        folder = DataFolder(path)
+        folder.hold()
+        supervisor = Supervisor(folder, report=print)
+        try:
+            servers = Servers(folder, _GIVEN, durable=False)
+            servers.start(supervisor)
+            yield servers
+        finally:
+            supervisor.stop()
+            folder.release()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers: Servers) -> str:
+    """The URL of a database on the session's server: good for making others, not for tables."""
+    return servers.urls["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: str) -> Iterator[str]:
+    """The name of a migrated database to clone; nothing may be connected to it."""
+    from infrastructure.database.migrate import migrate
+
+    with _database(postgres_server) as name:
+        migrate(_at_database(postgres_server, name))
+        yield name
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Iterator[str]:
+    """A database of this test's own without any table."""
+    with _database(postgres_server) as name:
+        yield _at_database(postgres_server, name)
+
+
+@pytest.fixture
+def database_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    with _database(postgres_server, template=template_database) as name:
+        yield _at_database(postgres_server, name)
+
+
+@pytest.fixture
+def redis_url(servers: Servers, worker_id: str) -> str:
+    """An empty Redis of this test's own; the database after it, the cache, is empty too."""
+    url = servers.urls["REDIS_URL"]
+    if "REDIS_URL" in _GIVEN:
+        if os.environ.get("SSPP_TEST_REDIS_FLUSH") != "1":
+            pytest.skip("REDIS_URL is given; SSPP_TEST_REDIS_FLUSH=1 allows the tests to flush its databases")
+        first = int(urlsplit(url).path.strip("/") or 0)
+        url = _at_database(url, str(first + 2 * int(worker_id.removeprefix("gw").replace("master", "0"))))
+    for each in (url, _cache_of(url)):
+        with open_redis(each) as client:
+            client.flushdb()
+    return url
+
+
+@pytest.fixture
+def elasticsearch_url(servers: Servers) -> Iterator[str]:
+    """A search server without any index or template ``signals*``."""
+    url = servers.urls["ELASTICSEARCH_URL"]
+    if "ELASTICSEARCH_URL" not in _GIVEN:
+        _reset_search(url)
+        yield url
+        return
+    if os.environ.get("SSPP_TEST_SEARCH_RESET") != "1":
+        pytest.skip(
+            "ELASTICSEARCH_URL is given; SSPP_TEST_SEARCH_RESET=1 allows the tests to delete signals*"
+        )
+    with (Path(tempfile.gettempdir()) / f"sspp-test-search-{os.getuid()}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _reset_search(url)
+        yield url
+
+
+@pytest.fixture
+def environment(
+    database_url: str, redis_url: str, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """This test's servers as environment variables, set for the test and returned."""
+    urls = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CACHE_URL": _cache_of(redis_url),
+        "ELASTICSEARCH_URL": elasticsearch_url,
+    }
+    values = urls | queue_environment(urls)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    yield values
+    load_settings.cache_clear()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    # pytest's own folders are closed to others, and so to the account that PostgreSQL runs as under root.
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    for home in path.rglob("postgres"):
+        if home.is_symlink():
+            shutil.rmtree(home.resolve(), ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_left_over() -> None:
+    """Stop the servers and remove the folders of test runs that were killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/lock"):
+        try:
+            status = lock.stat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < 60:
+                continue
+            folder = DataFolder(lock.parent)
+            folder.hold(patience_seconds=1)
+        except (LocalStackError, OSError):  # in use, or removed by another process just now
+            continue
+        folder.release()
+        _remove(lock.parent)
+
+
+def _at_database(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def _cache_of(redis_url: str) -> str:
+    return _at_database(redis_url, str(int(urlsplit(redis_url).path.strip("/") or 0) + 1))
+
+
+@contextmanager
+def _database(server: str, template: str = "template1") -> Iterator[str]:
+    name = f"sspp_test_{secrets.token_hex(6)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield name
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(drop.format(sql.Identifier(name)))
+
+
+def _reset_search(url: str) -> None:
+    # By name: a real cluster refuses to delete by wildcard.
+    with httpx.Client(base_url=url, timeout=30) as client:
+        found = client.get("/_cat/indices/signals*", params={"format": "json"})
+        for index in found.json() if found.is_success else []:
+            client.delete(f"/{index['index']}")
+        found = client.get("/_index_template/signals*")
+        for template in found.json().get("index_templates", []) if found.is_success else []:
+            client.delete(f"/_index_template/{template['name']}")

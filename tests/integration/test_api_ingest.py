@@ -1,0 +1,292 @@
+"""POST /v1/events against a real Redis."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from api.publisher import Publisher
+from common.metrics import Metrics
+from common.redis import open_async_redis, open_redis
+from common.streams import LANES, Entry, Record, decode_entry, depth, lane_of
+from common.wakeup import Waker, job_queue
+
+EVENT: dict[str, Any] = {
+    "event_id": "e1",
+    "event_type": "purchase",
+    "customer_id": "c1",
+    "data": {"amount": 1},
+}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def queued(redis_url: str) -> Callable[[], list[Entry]]:
+    def read() -> list[Entry]:
+        with open_redis(redis_url) as client:
+            found: Any = [(lane, *entry) for lane in LANES for entry in client.xrange(lane)]
+        return [decode_entry(lane, entry_id, fields) for lane, entry_id, fields in found]
+
+    return read
+
+
+def event(event_id: str, **changes: Any) -> dict[str, Any]:
+    return EVENT | {"event_id": event_id} | changes
+
+
+def test_an_accepted_event_lies_in_the_tenants_lane_as_received(
+    api: httpx.Client, api_tenant: int, queued: Callable[[], list[Entry]], redis_url: str
+) -> None:
+    body = json.dumps(EVENT, indent=2).encode()
+    answer = api.post("/v1/events", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "event_ids": ["e1"], "rejected": []})
+    [entry] = queued()
+    assert (entry.lane, entry.tenant_id) == (lane_of(api_tenant), api_tenant)
+    assert [(record.event_id, record.raw) for record in entry.records] == [("e1", body)]
+    with open_redis(redis_url) as client:
+        assert depth(client) == {lane_of(api_tenant): 1}
+
+
+def test_an_accepted_event_wakes_one_drain(api: httpx.Client, redis_url: str, until: Any) -> None:
+    for number in range(3):
+        api.post("/v1/events", json=event(f"e{number}")).raise_for_status()
+
+    with open_redis(redis_url) as client:
+        queue = job_queue("ingest", client)
+        until(lambda: queue.count == 1)
+        assert queue.jobs[0].args == ["ingest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (json.dumps([event("e1"), event("e2")]).encode(), {"Content-Type": "application/json"}),
+        (b"\n".join(json.dumps(event(each)).encode() for each in ("e1", "e2")), NDJSON),
+        (
+            gzip.compress(json.dumps([event("e1"), event("e2")]).encode()),
+            {"Content-Type": "application/json"},
+        ),
+    ],
+    ids=["array", "ndjson", "gzip"],
+)
+def test_several_events_may_come_in_one_request(
+    api: httpx.Client, queued: Callable[[], list[Entry]], content: bytes, headers: dict[str, str]
+) -> None:
+    if content.startswith(b"\x1f\x8b"):
+        headers = headers | {"Content-Encoding": "gzip"}
+    answer = api.post("/v1/events", content=content, headers=headers)
+
+    assert answer.json() == {"accepted": 2, "event_ids": ["e1", "e2"], "rejected": []}
+    assert [record.event_id for entry in queued() for record in entry.records] == ["e1", "e2"]
+
+
+def test_good_events_are_accepted_beside_bad_ones(
+    api: httpx.Client, queued: Callable[[], list[Entry]]
+) -> None:
+    lines = [
+        json.dumps(event("good")).encode(),
+        b"{broken",
+        json.dumps(event("x", customer_id="")).encode(),
+        json.dumps(event("x", occurred_at="noon")).encode(),
+        json.dumps(event("x" * 300_000)).encode(),
+        json.dumps(event("fine")).encode(),
+    ]
+    answer = api.post("/v1/events", content=b"\n".join(lines), headers=NDJSON)
+
+    assert answer.status_code == 202
+    assert (answer.json()["accepted"], answer.json()["event_ids"]) == (2, ["good", "fine"])
+    assert [(one["index"], one["code"], one["path"]) for one in answer.json()["rejected"]] == [
+        (1, "invalid_json", ""),
+        (2, "invalid_envelope", "/customer_id"),
+        (3, "invalid_occurred_at", "/occurred_at"),
+        (4, "event_too_large", ""),
+    ]
+    assert all(one["detail"] for one in answer.json()["rejected"])
+    assert len(queued()) == 1
+
+
+def test_an_event_without_id_gets_a_fresh_one(api: httpx.Client, queued: Callable[[], list[Entry]]) -> None:
+    body = {name: value for name, value in EVENT.items() if name != "event_id"}
+    ids = api.post("/v1/events", json=[body, body]).json()["event_ids"]
+
+    assert [UUID(each).version for each in ids] == [7, 7]
+    assert [record.event_id for entry in queued() for record in entry.records] == ids
+    assert len(set(ids)) == 2
+
+
+def test_the_ids_are_left_out_on_request(api: httpx.Client) -> None:
+    answer = api.post("/v1/events", json=EVENT, headers={"Prefer": "respond-async, return=minimal"})
+
+    assert answer.json() == {"accepted": 1, "rejected": []}
+    assert answer.headers["Preference-Applied"] == "return=minimal"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "code"),
+    [
+        (b"{}", {}, 415, "unsupported_media_type"),
+        (b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+        (b"x", {"Content-Type": "application/json", "Content-Encoding": "br"}, 415, "unsupported_encoding"),
+        (b"x", {"Content-Type": "application/json", "Content-Encoding": "gzip"}, 422, "invalid_gzip"),
+        (b"", {"Content-Type": "application/json"}, 422, "empty_request"),
+        (b"[]", {"Content-Type": "application/json"}, 422, "empty_request"),
+        (b"[1,", {"Content-Type": "application/json"}, 422, "invalid_json"),
+        (b"{", {"Content-Type": "application/json"}, 422, "invalid_json"),
+        (b"17", {"Content-Type": "application/json"}, 422, "invalid_envelope"),
+        (b"[1, 2]", {"Content-Type": "application/json"}, 422, "all_events_refused"),
+        (b"[" + b"{}," * 10_000 + b"{}]", {"Content-Type": "application/json"}, 413, "too_many_events"),
+        (b"\n" * 17_000_000, NDJSON, 413, "body_too_large"),
+        (b'{"a":"' + b"x" * 300_000 + b'"}', {"Content-Type": "application/json"}, 413, "event_too_large"),
+    ],
+)
+def test_a_request_that_cannot_be_used_is_refused_whole(
+    api: httpx.Client,
+    queued: Callable[[], list[Entry]],
+    content: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    answer = api.post("/v1/events", content=content, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    assert queued() == []
+
+
+def test_when_all_events_are_refused_the_problem_lists_them(api: httpx.Client) -> None:
+    problem = api.post("/v1/events", json=[1, {}]).json()
+
+    assert [one["index"] for one in problem["rejected"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "Bearer", "Bearer sspp_no_such", "Basic abc", "Bearer \u00e9"]
+)
+def test_a_missing_or_wrong_key_is_a_401(api: httpx.Client, authorization: str | None) -> None:
+    headers = {b"Authorization": authorization.encode("latin-1")} if authorization else {}
+    answer = httpx.post(api.base_url.join("/v1/events"), json=EVENT, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_key_that_may_only_read_is_a_403(api: httpx.Client, api_store: Any, api_tenant: int) -> None:
+    key = api_store.key(api_tenant, "read")
+    answer = api.post("/v1/events", json=EVENT, headers={"Authorization": f"Bearer {key}"})
+
+    assert answer.status_code == 403
+
+
+def test_without_redis_nothing_is_acknowledged(
+    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any
+) -> None:
+    with api_serving(
+        environment | {"REDIS_URL": "redis://127.0.0.1:1/0"}, api_store.key(api_tenant, "ingest")
+    ) as api:
+        answer = api.post("/v1/events", json=EVENT)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "queue_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_redis_that_refuses_writes_is_a_503_until_it_takes_them(
+    api: httpx.Client, redis_url: str, queued: Callable[[], list[Entry]]
+) -> None:
+    with open_redis(redis_url) as client:
+        before = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory", 1)
+        try:
+            answer = api.post("/v1/events", json=EVENT)
+        finally:
+            client.config_set("maxmemory", before)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "queue_unavailable")
+    assert queued() == []
+    assert api.post("/v1/events", json=EVENT).status_code == 202
+
+
+def test_what_arrives_during_a_push_shares_the_next_one(redis_url: str) -> None:
+    metrics = Metrics()
+    now = datetime.now(UTC)
+
+    async def publish_many() -> None:
+        async with open_async_redis(redis_url) as client:
+            with open_redis(redis_url) as waking:
+                publisher = Publisher(client, Waker(waking, liveness_seconds=5), metrics, liveness_seconds=5)
+                await publisher.start()
+                await asyncio.gather(
+                    *(
+                        publisher.publish(number % 3, [Record(f"e{number}", now, b"{}")])
+                        for number in range(300)
+                    )
+                )
+                await publisher.stop()
+
+    asyncio.run(publish_many())
+
+    pushes = metrics.registry.get_sample_value("sspp_push_events_count")
+    assert metrics.registry.get_sample_value("sspp_push_events_sum") == 300
+    assert pushes is not None
+    assert pushes <= 3
+    with open_redis(redis_url) as client:
+        assert depth(client) == {lane_of(tenant): 100 for tenant in range(3)}
+
+
+def test_stopping_pushes_what_still_waits(redis_url: str, queued: Callable[[], list[Entry]]) -> None:
+    async def publish_and_stop() -> None:
+        async with open_async_redis(redis_url) as client:
+            with open_redis(redis_url) as waking:
+                publisher = Publisher(
+                    client, Waker(waking, liveness_seconds=5), Metrics(), liveness_seconds=5
+                )
+                await publisher.start()
+                waiting = asyncio.create_task(publisher.publish(1, [Record("e1", datetime.now(UTC), b"{}")]))
+                await asyncio.sleep(0)
+                await publisher.stop()
+                await waiting
+
+    asyncio.run(publish_and_stop())
+
+    assert len(queued()) == 1
+
+
+def test_entries_stay_small_whatever_a_request_holds(
+    api: httpx.Client, queued: Callable[[], list[Entry]]
+) -> None:
+    small = [event(f"s{number}") for number in range(300)]
+    large = [event(f"l{number}", data={"note": "x" * 100_000}) for number in range(5)]
+    api.post("/v1/events", json=small + large).raise_for_status()
+
+    sizes = [len(entry.records) for entry in queued()]
+    assert sum(sizes) == 305
+    assert max(sizes) <= 128
+    assert sizes[-4:] == [1, 1, 1, 1]
+
+
+def test_metrics_tell_what_waits_in_the_lanes_and_in_the_outbox(
+    api: httpx.Client, api_store: Any, api_tenant: int
+) -> None:
+    api.post("/v1/events", json=[event("e1"), event("e2")]).raise_for_status()
+    api_store.execute(
+        "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until, created_at)"
+        " VALUES (1, %s, ARRAY[gen_random_uuid(), gen_random_uuid()], now(), now(), now() - interval '1 hour')",
+        (api_tenant,),
+    )
+    lines = dict(
+        line.rsplit(" ", 1) for line in api.get("/metrics").text.splitlines() if not line.startswith("#")
+    )
+
+    assert float(lines[f'sspp_lane_depth_events{{lane="{lane_of(api_tenant)}"}}']) == 2
+    assert float(lines[f'sspp_lane_oldest_age_seconds{{lane="{lane_of(api_tenant)}"}}']) >= 0
+    assert float(lines["sspp_outbox_depth_signals"]) == 2
+    assert float(lines["sspp_outbox_oldest_age_seconds"]) >= 3600
+    assert float(lines["sspp_events_accepted_total"]) == 2

@@ -1,0 +1,358 @@
+"""The index stage over a real PostgreSQL and a real search server."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from elastic_transport import Urllib3HttpNode
+from elasticsearch import Elasticsearch
+from psycopg_pool import ConnectionPool
+
+from common.database.connections import open_pool
+from common.envelope import event_key, signal_id
+from common.errors import SearchUnavailableError
+from common.metrics import Metrics
+from common.search.client import open_client
+from common.search.template import ALIAS, TEMPLATE, ensure_template
+from common.settings import Settings
+from worker.index import IndexStage
+
+RECEIVED = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
+LAG_SECONDS = 2.0
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[ConnectionPool]:
+    with open_pool(database_url, application="test") as pool:
+        yield pool
+
+
+@pytest.fixture
+def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
+    with open_client(elasticsearch_url) as client:
+        yield client
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def make_stage(pool: ConnectionPool, client: Elasticsearch, metrics: Metrics) -> Callable[..., IndexStage]:
+    def make(client: Elasticsearch = client, **changes: Any) -> IndexStage:
+        urls = dict.fromkeys(["database_url", "redis_url", "elasticsearch_url"], "unused:")
+        settings = Settings.model_validate(urls | changes)
+        return IndexStage(pool, client, metrics, settings, lambda: RECEIVED + timedelta(seconds=LAG_SECONDS))
+
+    return make
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., IndexStage]) -> IndexStage:
+    return make_stage()
+
+
+def store(
+    pool: ConnectionPool,
+    batch_id: int,
+    count: int,
+    *,
+    tenant_id: int = 1,
+    received_at: datetime = RECEIVED,
+    customer_id: str = "c-1",
+) -> list[str]:
+    """Store a batch of `count` signals with its outbox row, as the ingest stage does; returns their ids."""
+    ids = [signal_id(event_key(tenant_id, f"{batch_id}-{n}"), 0) for n in range(count)]
+    data = json.dumps({"amount": 9.90, "note": "blue bicycle"})
+    with pool.connection() as connection:
+        connection.cursor().executemany(
+            "INSERT INTO signals VALUES (%s, %s, %s, %s, 'purchase', %s, 'revenue', 0.9, %s, NULL, 9.90, 'USD', %s)",
+            [
+                (each, received_at, tenant_id, f"{batch_id}-{n}", customer_id, RECEIVED, data)
+                for n, each in enumerate(ids)
+            ],
+        )
+        connection.execute(
+            "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (batch_id, tenant_id, ids, received_at, received_at),
+        )
+    return [str(each) for each in ids]
+
+
+def pending(pool: ConnectionPool) -> list[int]:
+    with pool.connection() as connection:
+        rows = connection.execute(
+            "SELECT batch_id FROM outbox WHERE indexed_at IS NULL ORDER BY 1"
+        ).fetchall()
+    return [batch_id for (batch_id,) in rows]
+
+
+def failures(pool: ConnectionPool) -> list[tuple[Any, ...]]:
+    with pool.connection() as connection:
+        return connection.execute(
+            "SELECT signal_id::text, tenant_id, status, reason FROM index_failures ORDER BY 1"
+        ).fetchall()
+
+
+def indexed(client: Elasticsearch) -> dict[str, dict[str, Any]]:
+    client.indices.refresh(index=ALIAS)
+    hits = client.search(index=ALIAS, query={"match_all": {}}, size=1000)["hits"]["hits"]
+    return {hit["_id"]: hit for hit in hits}
+
+
+def test_every_pending_signal_is_indexed_and_its_row_marked(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage, metrics: Metrics
+) -> None:
+    ids = store(pool, 1, 3) + store(pool, 2, 2, tenant_id=2) + store(pool, 2, 1, tenant_id=1)
+    assert stage.backlog() > 0
+
+    assert stage.step(0) == 6
+
+    assert set(indexed(client)) == set(ids)
+    assert pending(pool) == []
+    assert stage.backlog() == 0
+    sample = metrics.registry.get_sample_value
+    assert sample("sspp_signals_indexed_total") == 6
+    assert sample("sspp_index_lag_seconds_sum") == 6 * LAG_SECONDS
+
+
+def test_a_document_says_what_its_row_says(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    (stored,) = store(pool, 1, 1)
+
+    stage.step(0)
+
+    assert indexed(client)[stored]["_source"] == {
+        "tenant_id": 1,
+        "signal_id": stored,
+        "event_id": "1-0",
+        "event_type": "purchase",
+        "customer_id": "c-1",
+        "signal_type": "revenue",
+        "signal_score": 0.9,
+        "occurred_at": "2026-11-21T10:30:00Z",
+        "received_at": "2026-11-21T10:30:00Z",
+        "trace_id": None,
+        "amount": "9.90",
+        "currency": "USD",
+        "data": {"amount": 9.90, "note": "blue bicycle"},
+        "text": "c-1 purchase revenue 9.90 USD blue bicycle",
+    }
+
+
+def test_sending_a_batch_again_changes_nothing(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    store(pool, 1, 3)
+    stage.step(0)
+    before = {key: hit["_source"] for key, hit in indexed(client).items()}
+
+    assert stage.step(0) == 0
+    with pool.connection() as connection:
+        connection.execute("UPDATE outbox SET indexed_at = NULL")
+    assert stage.step(0) == 3
+
+    assert {key: hit["_source"] for key, hit in indexed(client).items()} == before
+    assert pending(pool) == []
+
+
+def test_a_batch_is_as_large_as_the_settings_say(
+    pool: ConnectionPool, make_stage: Callable[..., IndexStage]
+) -> None:
+    for batch_id in range(6):
+        store(pool, batch_id, 2)
+    stage = make_stage(batch_events=4)
+
+    assert [stage.step(0) for _ in range(4)] == [4, 4, 4, 0]
+
+
+def test_a_row_larger_than_a_batch_is_taken_alone(
+    pool: ConnectionPool, make_stage: Callable[..., IndexStage]
+) -> None:
+    store(pool, 1, 5)
+    store(pool, 2, 5)
+
+    assert make_stage(batch_events=2).step(0) == 5
+
+
+def test_a_stage_locks_no_more_than_its_batch(
+    pool: ConnectionPool, make_stage: Callable[..., IndexStage]
+) -> None:
+    for batch_id in range(4):
+        store(pool, batch_id, 2)
+    one, other = make_stage(batch_events=4), make_stage(batch_events=4)
+
+    with pool.connection() as connection, connection.transaction():
+        assert len(one._lock_rows(connection)) == 2
+        assert other.step(0) == 4
+        assert other.step(0) == 0
+
+
+def test_stages_side_by_side_index_each_row_once(
+    pool: ConnectionPool, client: Elasticsearch, make_stage: Callable[..., IndexStage]
+) -> None:
+    ids = [each for batch_id in range(30) for each in store(pool, batch_id, 2)]
+
+    def drain(stage: IndexStage) -> int:
+        handled = 0
+        while count := stage.step(0):
+            handled += count
+        return handled
+
+    with ThreadPoolExecutor(2) as threads:
+        handled = sum(threads.map(drain, [make_stage(batch_events=6), make_stage(batch_events=6)]))
+
+    assert handled == len(ids)
+    assert set(indexed(client)) == set(ids)
+    assert pending(pool) == []
+
+
+def test_rows_of_a_stage_that_died_are_free_at_once(
+    pool: ConnectionPool, database_url: str, stage: IndexStage, until: Callable[..., Any]
+) -> None:
+    store(pool, 1, 2)
+    with psycopg.connect(database_url) as dying:
+        dying.execute("SELECT FROM outbox FOR UPDATE")
+        assert stage.step(0) == 0
+        dying.close()
+
+    assert until(lambda: stage.step(0)) == 2
+
+
+def test_an_idle_stage_waits_for_work(pool: ConnectionPool, stage: IndexStage) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        step = threads.submit(stage.step, 10)
+        store(pool, 1, 1)
+
+        assert step.result(timeout=10) == 1
+
+
+def test_rows_stay_pending_while_search_is_away(
+    pool: ConnectionPool, make_stage: Callable[..., IndexStage], stage: IndexStage
+) -> None:
+    store(pool, 1, 2)
+    with open_client("http://127.0.0.1:1") as nowhere:
+        away = make_stage(client=nowhere)
+        for _ in range(3):
+            with pytest.raises(SearchUnavailableError):
+                away.step(0)
+    assert pending(pool) == [1]
+
+    assert stage.step(0) == 2
+    assert pending(pool) == []
+
+
+def answering_bulk_with(url: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Elasticsearch:
+    """A client whose server's bulk answers pass through `change`."""
+
+    class Between(Urllib3HttpNode):
+        def perform_request(self, method: str, target: str, *args: Any, **options: Any) -> Any:
+            answer = super().perform_request(method, target, *args, **options)
+            if target.startswith("/_bulk"):
+                answer = answer._replace(body=json.dumps(change(json.loads(answer.body))).encode())
+            return answer
+
+    return Elasticsearch(url, node_class=Between, max_retries=0)
+
+
+def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_not(
+    pool: ConnectionPool,
+    client: Elasticsearch,
+    elasticsearch_url: str,
+    make_stage: Callable[..., IndexStage],
+    stage: IndexStage,
+) -> None:
+    ids = store(pool, 1, 2) + store(pool, 2, 2) + store(pool, 3, 2)
+    busy = {"index": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "full"}}}
+
+    def refuse_one(answer: dict[str, Any]) -> dict[str, Any]:
+        return {"items": [*answer["items"][:-1], busy]}
+
+    with (
+        answering_bulk_with(elasticsearch_url, refuse_one) as busy_client,
+        pytest.raises(SearchUnavailableError, match=r"put off 1 documents .*429"),
+    ):
+        make_stage(client=busy_client).step(0)
+
+    assert len(pending(pool)) == 1
+    assert stage.step(0) == 2
+    assert pending(pool) == []
+    assert failures(pool) == []
+    assert set(indexed(client)) == set(ids)
+
+
+def test_a_refused_document_is_recorded_and_sinks_no_neighbour(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage, metrics: Metrics
+) -> None:
+    # An index of another mapping stands in for content that a server refuses.
+    month = RECEIVED.strftime("signals-%Y-%m")
+    ensure_template(client)
+    client.indices.create(index=month, mappings={"properties": {"customer_id": {"type": "date"}}})
+    (refused,) = store(pool, 1, 1, tenant_id=3, customer_id="no date")
+    written = store(pool, 2, 2, customer_id="2020-01-01")
+
+    assert stage.step(0) == 3
+
+    assert set(indexed(client)) == set(written)
+    assert pending(pool) == []
+    ((signal, tenant_id, status, reason),) = failures(pool)
+    assert (signal, tenant_id, status) == (refused, 3, 400)
+    assert "customer_id" in reason
+    assert metrics.registry.get_sample_value("sspp_index_failures_total") == 1
+
+    client.indices.delete(index=month)
+    with pool.connection() as connection:
+        connection.execute("UPDATE outbox SET indexed_at = NULL")
+    assert stage.step(0) == 3
+    assert failures(pool) == []
+
+
+def test_signals_that_retention_dropped_are_skipped(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    gone, kept = store(pool, 1, 1)[0], store(pool, 2, 1)[0]
+    with pool.connection() as connection:
+        connection.execute("DELETE FROM signals WHERE signal_id = %s", (UUID(gone),))
+
+    assert stage.step(0) == 2
+
+    assert set(indexed(client)) == {kept}
+    assert pending(pool) == []
+
+
+def test_a_server_that_was_wiped_gets_its_template_before_the_next_document(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    store(pool, 1, 1)
+    stage.step(0)
+    client.indices.delete(index="signals-2026-11")
+    client.indices.delete_index_template(name=TEMPLATE)
+    store(pool, 2, 1)
+
+    assert stage.step(0) == 1
+
+    mapping = client.indices.get_mapping(index="signals-2026-11")["signals-2026-11"]["mappings"]
+    assert mapping["dynamic"] == "strict"
+    assert len(indexed(client)) == 1
+
+
+def test_months_of_one_batch_go_to_their_own_indices(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    (october,) = store(pool, 1, 1, received_at=datetime(2026, 10, 31, 23, 59, 59, 999999, tzinfo=UTC))
+    (november,) = store(pool, 2, 1, received_at=datetime(2026, 11, 1, tzinfo=UTC))
+
+    assert stage.step(0) == 2
+
+    assert {key: hit["_index"] for key, hit in indexed(client).items()} == {
+        october: "signals-2026-10",
+        november: "signals-2026-11",
+    }

@@ -1,0 +1,450 @@
+"""The ingest stage against real Redis and PostgreSQL: exactly once, whatever comes twice."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+from redis import Redis
+
+from common.database.connections import open_pool
+from common.errors import DatabaseUnavailableError
+from common.metrics import Metrics
+from common.redis import open_redis
+from common.settings import load_settings
+from common.streams import DEPTH_KEY, LANES, Record, depth, encode_entry, lane_of
+from common.wakeup import Waker
+from worker.domains import DOMAINS
+from worker.ingest import IngestStage
+from worker.store import Store
+from worker.validation import EventTypes
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+TENANT = 7
+
+
+def purchase(event_id: str, *, customer: str = "c1", amount: str = "10.00", **envelope: Any) -> bytes:
+    event = {
+        "event_id": event_id,
+        "event_type": "purchase",
+        "customer_id": customer,
+        "occurred_at": "1997-01-01T00:00:00Z",
+        "data": {"amount": amount, "currency": "USD"},
+    }
+    return json.dumps(event | envelope).encode()
+
+
+@dataclass
+class Pipeline:
+    """The queue, a way to run stages on it, and the database to look at."""
+
+    redis: Redis
+    pool: ConnectionPool
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def push(self, *raws: bytes, tenant: int = TENANT, received_at: datetime = NOW) -> None:
+        records = [Record(json.loads(raw)["event_id"], received_at, raw) for raw in raws]
+        self.push_records(records, tenant=tenant)
+
+    def push_records(self, records: list[Record], *, tenant: int = TENANT) -> None:
+        self.redis.xadd(lane_of(tenant), encode_entry(tenant, records))
+        self.redis.hincrby(DEPTH_KEY, lane_of(tenant), len(records))
+
+    def stage(self, name: str = "drain-1", store: Store | None = None) -> IngestStage:
+        return IngestStage(
+            name,
+            client=self.redis,
+            store=store or Store(self.pool),
+            types=EventTypes(DOMAINS),
+            waker=Waker(self.redis, liveness_seconds=5),
+            metrics=self.metrics,
+            settings=load_settings(),
+            clock=lambda: NOW,
+        )
+
+    def drain(self) -> int:
+        stage, handled = self.stage(), 0
+        while count := stage.step(0):
+            handled += count
+        stage.close()
+        return handled
+
+    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self.pool.connection() as connection:
+            return connection.cursor(row_factory=dict_row).execute(query, parameters).fetchall()
+
+    def value(self, query: str) -> Any:
+        (row,) = self.rows(query)
+        return next(iter(row.values()))
+
+
+@pytest.fixture
+def pipeline(environment: dict[str, str]) -> Iterator[Pipeline]:
+    client = open_redis(environment["REDIS_URL"])
+    with open_pool(environment["DATABASE_URL"], application="test") as pool:
+        with pool.connection() as connection:
+            connection.execute(
+                "INSERT INTO tenants (tenant_id, slug, name) VALUES (7, 'seven', 'Seven'), (8, 'eight', 'Eight')"
+            )
+        yield Pipeline(client, pool)
+    client.close()
+
+
+def test_an_event_becomes_a_key_an_event_a_signal_a_customer_and_an_outbox_row(pipeline: Pipeline) -> None:
+    raw = purchase("e1", trace_id="t1", amount="12.50")
+    pipeline.push(raw)
+
+    assert pipeline.drain() == 1
+
+    (event,) = pipeline.rows("SELECT * FROM events")
+    assert event["raw"] == raw.decode()
+    assert event["occurred_at"] == datetime(1997, 1, 1, tzinfo=UTC)
+    assert event["received_at"] == NOW
+    assert event["trace_id"] == "t1"
+    (key,) = pipeline.rows("SELECT * FROM event_keys")
+    assert (key["event_key"], key["received_at"]) == (event["event_key"], NOW)
+    (signal,) = pipeline.rows("SELECT * FROM signals")
+    assert (signal["amount"], signal["currency"]) == (Decimal("12.50"), "USD")
+    assert (signal["signal_type"], signal["customer_id"]) == ("revenue", "c1")
+    (customer,) = pipeline.rows("SELECT * FROM customers")
+    assert (customer["signal_count"], customer["counts"]) == (1, {"purchase": 1})
+    assert customer["signal_counts"] == {"revenue": 1}
+    assert pipeline.value("SELECT totals->>'USD' FROM customers") == "12.50"
+    (row,) = pipeline.rows("SELECT * FROM outbox")
+    assert (row["batch_id"], row["signal_ids"]) == (event["batch_id"], [signal["signal_id"]])
+    assert row["indexed_at"] is None
+
+
+def test_what_was_stored_leaves_the_lane(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"), purchase("e2"))
+    assert depth(pipeline.redis) == {lane_of(TENANT): 2}
+
+    pipeline.drain()
+
+    assert depth(pipeline.redis) == {}
+    assert pipeline.redis.xlen(lane_of(TENANT)) == 0
+
+
+@pytest.mark.parametrize("apart", ["in one batch", "in two batches", "a month later"])
+def test_the_same_event_again_changes_nothing(pipeline: Pipeline, apart: str) -> None:
+    raw = purchase("e1")
+    if apart == "in one batch":
+        pipeline.push(raw, raw)
+    else:
+        pipeline.push(raw)
+        if apart == "a month later":
+            pipeline.drain()
+        pipeline.push(raw, received_at=NOW + timedelta(days=31 if apart == "a month later" else 0))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+    assert pipeline.value("SELECT count(*) FROM signals") == 1
+    assert pipeline.value("SELECT signal_count FROM customers") == 1
+    assert pipeline.value("SELECT totals->>'USD' FROM customers") == "10.00"
+    assert pipeline.metrics.registry.get_sample_value("sspp_events_duplicate_total") == 1
+    assert pipeline.metrics.registry.get_sample_value("sspp_events_conflict_total") == 0
+
+
+def test_the_same_event_without_occurred_at_is_no_conflict(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"), purchase("e1", occurred_at=None))
+
+    pipeline.drain()
+
+    assert pipeline.metrics.registry.get_sample_value("sspp_events_conflict_total") == 0
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_other_content_under_a_known_id_is_counted_as_a_conflict_and_not_stored(
+    pipeline: Pipeline, batches: int
+) -> None:
+    pipeline.push(purchase("e1", amount="1.00"))
+    if batches == 2:
+        pipeline.drain()
+    pipeline.push(purchase("e1", amount="2.00"))
+
+    pipeline.drain()
+
+    assert pipeline.metrics.registry.get_sample_value("sspp_events_conflict_total") == 1
+    assert pipeline.value("SELECT totals->>'USD' FROM customers") == "1.00"
+
+
+def test_two_tenants_may_use_the_same_event_id(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"), tenant=7)
+    pipeline.push(purchase("e1"), tenant=8)
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+    assert pipeline.value("SELECT count(DISTINCT batch_id) FROM outbox") == 1
+    assert sorted(row["tenant_id"] for row in pipeline.rows("SELECT tenant_id FROM outbox")) == [7, 8]
+
+
+def test_two_workers_with_the_same_events_at_once_store_each_once(pipeline: Pipeline) -> None:
+    raws = [purchase(f"e{number}", customer=f"c{number % 7}") for number in range(400)]
+    for start in range(0, 400, 50):
+        pipeline.push(*raws[start : start + 50])
+        pipeline.push(*reversed(raws[start : start + 50]))
+    together = threading.Barrier(2)
+
+    def work(name: str) -> None:
+        stage = pipeline.stage(name)
+        together.wait()
+        while stage.step(0.2):
+            pass
+
+    threads = [threading.Thread(target=work, args=(f"drain-{number}",)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert pipeline.value("SELECT count(*) FROM events") == 400
+    assert pipeline.value("SELECT sum(signal_count) FROM customers") == 400
+    assert pipeline.value("SELECT sum((totals->>'USD')::numeric) FROM customers") == Decimal("4000.00")
+    assert pipeline.metrics.registry.get_sample_value("sspp_events_duplicate_total") == 400
+    assert depth(pipeline.redis) == {}
+
+
+def test_a_batch_committed_but_not_acknowledged_is_taken_again_without_effect(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"))
+    dead = pipeline.stage("dead")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dead._consumer, "acknowledge", _die)
+        with pytest.raises(KeyboardInterrupt):
+            dead.step(0)
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+
+    heir = pipeline.stage("heir")
+    _eventually(lambda: heir.rescue({"heir"}) == 1)
+    heir.step(0)
+
+    assert depth(pipeline.redis) == {}
+    assert pipeline.value("SELECT signal_count FROM customers") == 1
+
+
+def test_the_work_of_a_living_drain_is_left_alone(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"))
+    busy = pipeline.stage("busy")
+    busy._held = busy._consumer.read(1, 0)
+
+    assert pipeline.stage("other").rescue({"busy", "other"}) == 0
+
+
+def test_while_postgresql_is_away_the_batch_is_kept_and_stored_afterwards(pipeline: Pipeline) -> None:
+    class AwayOnce(Store):
+        away = True
+
+        def write(self, *arguments: Any) -> Any:
+            if self.away:
+                self.away = False
+                raise DatabaseUnavailableError
+            return super().write(*arguments)
+
+    pipeline.push(purchase("e1"))
+    stage = pipeline.stage(store=AwayOnce(pipeline.pool))
+
+    with pytest.raises(DatabaseUnavailableError):
+        stage.step(0)
+    assert depth(pipeline.redis) == {lane_of(TENANT): 1}
+    assert stage.step(0) == 1
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "path"),
+    [
+        (purchase("bad", event_type="no_such_type"), "unknown_event_type", "/event_type"),
+        (purchase("bad", data={"amount": "-1", "currency": "USD"}), "schema_violation", "/data/amount"),
+        (
+            purchase("bad", data={"amount": 1, "currency": "USD", "note": "\0"}),
+            "unsupported_character",
+            "/data/note",
+        ),
+        (purchase("bad").replace(b'"10.00"', b"1e-5000"), "number_out_of_range", "/data/amount"),
+    ],
+)
+def test_a_refused_event_is_kept_with_its_reason_and_harms_no_neighbour(
+    pipeline: Pipeline, raw: bytes, code: str, path: str
+) -> None:
+    pipeline.push(purchase("e1"), raw, purchase("e2"))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+    (refused,) = pipeline.rows("SELECT * FROM rejected_events")
+    assert (refused["code"], refused["path"], refused["raw"]) == (code, path, raw.decode())
+    assert (refused["event_id"], refused["customer_id"], refused["status"]) == ("bad", "c1", "open")
+    assert depth(pipeline.redis) == {}
+
+
+def test_a_refused_event_does_not_claim_its_id(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1", amount="nonsense"))
+    pipeline.drain()
+    pipeline.push(purchase("e1", amount="3.00"))
+    pipeline.drain()
+
+    assert pipeline.value("SELECT totals->>'USD' FROM customers") == "3.00"
+
+
+def test_the_same_refused_event_again_is_one_row(pipeline: Pipeline) -> None:
+    for _ in range(3):
+        pipeline.push(purchase("e1", amount="nonsense"))
+        pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM rejected_events") == 1
+
+
+def test_an_event_that_postgresql_cannot_hold_is_refused_alone(pipeline: Pipeline) -> None:
+    class Picky(Store):
+        def write(self, events: Any, refused: Any) -> Any:
+            if any(valid.event.event_id == "e5" for valid in events):
+                raise psycopg.DataError("value out of range")
+            return super().write(events, refused)
+
+    pipeline.push(*(purchase(f"e{number}") for number in range(10)), purchase("bad", amount="x"))
+    stage = pipeline.stage(store=Picky(pipeline.pool))
+    while stage.step(0):
+        pass
+
+    assert pipeline.value("SELECT count(*) FROM events") == 9
+    refused = pipeline.rows("SELECT event_id, code FROM rejected_events ORDER BY event_id")
+    assert [(row["event_id"], row["code"]) for row in refused] == [
+        ("bad", "schema_violation"),
+        ("e5", "unstorable"),
+    ]
+
+
+def test_a_type_that_a_tenant_registers_is_accepted_without_a_restart(pipeline: Pipeline) -> None:
+    raw = purchase("e1", event_type="webinar_attended", data={"title": "Scaling"})
+    stage = pipeline.stage()
+    stage._types_loaded = float("-inf")
+    with pipeline.pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO event_types (tenant_id, event_type, version, schema, signal_type, signal_score)"
+            """ VALUES (7, 'webinar_attended', 1, '{"required": ["title"]}', 'engagement', 0.4)"""
+        )
+    pipeline.push(raw, tenant=7)
+    pipeline.push(raw, tenant=8)
+    while stage.step(0):
+        pass
+
+    (signal,) = pipeline.rows("SELECT tenant_id, signal_type, signal_score FROM signals")
+    assert (signal["tenant_id"], signal["signal_type"]) == (7, "engagement")
+    (refused,) = pipeline.rows("SELECT tenant_id, code FROM rejected_events")
+    assert (refused["tenant_id"], refused["code"]) == (8, "unknown_event_type")
+
+
+@pytest.mark.parametrize("year", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_any_instant_from_year_1_to_9999_is_stored(pipeline: Pipeline, year: str) -> None:
+    pipeline.push(purchase("e1", occurred_at=year))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT occurred_at FROM signals") == datetime.fromisoformat(year)
+    assert pipeline.value("SELECT heat FROM customers") is not None
+
+
+def test_an_event_of_a_month_without_partition_is_stored_all_the_same(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"), received_at=datetime(2031, 5, 1, tzinfo=UTC))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+
+
+def test_the_newest_profile_change_wins_field_by_field_whatever_the_order(pipeline: Pipeline) -> None:
+    def update(event_id: str, day: int, **data: Any) -> bytes:
+        return purchase(
+            event_id, event_type="customer_updated", occurred_at=f"2020-01-{day:02}T00:00:00Z", data=data
+        )
+
+    newest = update("u3", 3, email="new@example.com", custom_fields={"plan": None, "seats": 5})
+    middle = update("u2", 2, name="Ada", email="old@example.com", tags=["vip"], custom_fields={"plan": "pro"})
+    oldest = update("u1", 1, name="A.", phone="+44 1", tags=["new"])
+    for raw in (newest, middle, oldest):
+        pipeline.push(raw)
+        pipeline.drain()
+
+    (customer,) = pipeline.rows("SELECT * FROM customers")
+    assert (customer["name"], customer["email"], customer["phone"]) == ("Ada", "new@example.com", "+44 1")
+    assert (customer["custom_fields"], customer["tags"]) == ({"seats": 5}, ["vip"])
+    assert customer["signal_count"] == 0
+    assert pipeline.value("SELECT count(*) FROM signals") == 0
+
+
+def test_text_with_tabs_newlines_and_backslashes_survives_the_copy(pipeline: Pipeline) -> None:
+    odd = 'tab\t newline\n return\r backslash\\ quote" \\N \\. ünï ☃ \u2028'
+    raw = json.dumps(
+        {
+            "event_id": odd,
+            "event_type": "purchase",
+            "customer_id": odd,
+            "trace_id": odd,
+            "data": {"amount": 1, "currency": "USD", "note": odd},
+        },
+        indent=1,
+        ensure_ascii=False,
+    ).encode()
+    pipeline.push(raw)
+
+    pipeline.drain()
+
+    (event,) = pipeline.rows("SELECT * FROM events")
+    assert event["raw"] == raw.decode()
+    assert event["event_id"] == event["customer_id"] == event["trace_id"] == odd
+    assert pipeline.value("SELECT data->>'note' FROM signals") == odd
+
+
+def test_totals_are_exact_beyond_28_digits(pipeline: Pipeline) -> None:
+    amount = "123456789012345.12345678901234567891"
+    pipeline.push(purchase("e1", amount=amount), purchase("e2", amount="0.00000000000000000001"))
+    pipeline.push(purchase("r1", event_type="refund", amount=amount))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT totals->>'USD' FROM customers") == "0.00000000000000000001"
+
+
+def test_an_entry_that_is_none_of_ours_is_set_aside(pipeline: Pipeline) -> None:
+    pipeline.redis.xadd(LANES[3], {b"records": b"\xff", b"tenant": b"7"})
+    pipeline.push(purchase("e1"))
+
+    pipeline.drain()
+
+    assert pipeline.redis.xlen("sspp:ingest:quarantine") == 1
+    assert pipeline.redis.xlen(LANES[3]) == 0
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+
+
+def test_a_read_follows_the_size_of_entries(pipeline: Pipeline) -> None:
+    for number in range(300):
+        pipeline.push(purchase(f"e{number}"))
+    stage = pipeline.stage()
+
+    steps = 0
+    while stage.step(0):
+        steps += 1
+
+    assert pipeline.value("SELECT count(*) FROM events") == 300
+    assert steps < 15
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _eventually(condition: Callable[[], bool]) -> None:
+    import time
+
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "did not become true within 10 seconds"
+        time.sleep(0.05)

@@ -1,0 +1,149 @@
+"""`sspp up`, as one types it."""
+
+import json
+import os
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infrastructure.local.records import identity
+
+Until = Callable[..., object]
+SERVERS = ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "ELASTICSEARCH_URL")
+
+
+class Up:
+    """A running ``sspp up`` and what it says."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environment_file = path / "env"
+        self.output = path.with_suffix(".out")
+        clean = {name: value for name, value in os.environ.items() if name not in SERVERS}
+        self._environment = clean | {"NO_COLOR": "1"}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *options: str) -> list[str]:
+        sspp = str(Path(sys.executable).with_name("sspp"))
+        return [sspp, "up", "--data-dir", str(self.path), *options]
+
+    def start(self, until: Until) -> dict[str, str]:
+        # A killed stack leaves its file behind until the next one has come far enough to remove it.
+        self.environment_file.unlink(missing_ok=True)
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(
+                self.command(), stdout=out, stderr=subprocess.STDOUT, env=self._environment
+            )
+        until(lambda: self.environment_file.exists() or self.process.poll() is not None, timeout=90)
+        assert self.process.poll() is None, self.output.read_text()
+        return self.environment()
+
+    def environment(self) -> dict[str, str]:
+        words = shlex.split(self.environment_file.read_text())
+        return dict(word.split("=", 1) for word in words)
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*options), capture_output=True, text=True, check=False, env=self._environment
+        )
+
+    def stop(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def children(self) -> dict[str, int]:
+        return {
+            record.stem: int(json.loads(record.read_text())["pid"])
+            for record in (self.path / "run").glob("*.json")
+        }
+
+
+@pytest.fixture
+def up(data_folder_path: Path) -> Iterator[Up]:
+    up = Up(data_folder_path / "stack")
+    yield up
+    if up.process:
+        up.stop(signal.SIGTERM)
+
+
+def send_purchase(environment: dict[str, str]) -> str:
+    answer = httpx.post(
+        f"{environment['SSPP_API_URL']}/v1/events",
+        headers={"Authorization": f"Bearer {environment['SSPP_API_KEY']}"},
+        json={"event_type": "purchase", "customer_id": "c-1", "data": {"amount": "19.90", "currency": "USD"}},
+    )
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["event_ids"][0])
+
+
+def status_of(environment: dict[str, str], event_id: str) -> str | None:
+    answer = httpx.get(
+        f"{environment['SSPP_API_URL']}/v1/events/{event_id}",
+        headers={"Authorization": f"Bearer {environment['SSPP_API_KEY']}"},
+        timeout=10,
+    )
+    return answer.json()["status"] if answer.is_success else None
+
+
+@pytest.mark.timeout(300)
+def test_the_platform_works_survives_kills_and_finds_everything_again(up: Up, until: Until) -> None:
+    environment = up.start(until)
+    assert stat.S_IMODE(up.environment_file.stat().st_mode) == 0o600
+    assert httpx.get(f"{environment['SSPP_API_URL']}/readyz", timeout=10).status_code == 200
+    first = send_purchase(environment)
+    until(lambda: status_of(environment, first) == "indexed", timeout=30)
+
+    refused = up.run()
+    assert refused.returncode == 1
+    assert "another sspp up" in refused.stderr
+
+    # A worker that dies is started again, and the stack goes on.
+    before = up.children()
+    assert set(before) == {
+        *("postgres", "valkey", "search", "api"),
+        *("worker-ingest-1", "worker-index", "worker-maintenance"),
+    }
+    os.kill(before["worker-ingest-1"], signal.SIGKILL)
+    until(lambda: up.children()["worker-ingest-1"] != before["worker-ingest-1"], timeout=30)
+    second = send_purchase(environment)
+    until(lambda: status_of(environment, second) == "indexed", timeout=60)
+
+    # The whole stack dies without a word: the next one ends what is left and is the same to its clients.
+    left = up.children()
+    up.stop(signal.SIGKILL)
+    again = up.start(until)
+    assert not [name for name, pid in left.items() if identity(pid)]
+    assert again == environment
+    assert status_of(again, second) == "indexed"
+
+    running = up.children()
+    assert up.stop(signal.SIGINT) == 0
+    assert not [name for name, pid in running.items() if identity(pid)]
+    assert up.children() == {}
+    assert up.output.read_text().endswith("stopping\nstopped\n")
+
+
+def test_a_stop_during_the_start_leaves_nothing_running(up: Up, until: Until) -> None:
+    with up.output.open("wb") as out:
+        up.process = subprocess.Popen(up.command(), stdout=out, stderr=subprocess.STDOUT)
+    until(lambda: "valkey" in up.children(), timeout=30)
+    assert up.stop(signal.SIGTERM) == 0
+    assert up.children() == {}
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    refused = Up(in_the_way / "stack").run()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("sspp: the data folder")
+    assert len(refused.stderr.splitlines()) == 1

@@ -1,0 +1,32 @@
+"""Every statement of the API and the workers names the tenant it is about."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from common.database.queries import Queries
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path.relative_to(ROOT) for part in ("api", "worker") for path in (ROOT / part).rglob("*.sql"))
+# About the database or the queue of all tenants as a whole: nothing of a tenant's is read or shown by them.
+WITHOUT_TENANT = {"find_schema_version", "estimate_backlog", "delete_indexed_outbox", "next_batch_id"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_statement_names_the_tenant(path: Path) -> None:
+    queries = Queries(".".join(path.parent.parts), path.name)
+    for name in queries:
+        statement = re.sub(r"--[^\n]*", "", getattr(queries, name))
+        if name in WITHOUT_TENANT:
+            continue
+        assert re.search(r"\btenant_ids?\b", statement), f"{path}: {name} does not mention tenant_id"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "api"], ids=str)
+def test_every_statement_of_the_api_is_asked_with_the_tenant(path: Path) -> None:
+    queries = Queries(".".join(path.parent.parts), path.name)
+    for name in queries:
+        # A key is what finds the tenant in the first place.
+        if name not in WITHOUT_TENANT | {"find_key"}:
+            assert "%(tenant_id)s" in getattr(queries, name), f"{path}: {name}"

@@ -1,0 +1,1 @@
+"""The RQ workers: drains that turn raw events into signals in PostgreSQL and documents in Elasticsearch."""

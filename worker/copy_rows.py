@@ -1,0 +1,57 @@
+"""The rows of a batch for binary COPY: a third of the time of text, and nothing to escape."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from common.envelope import signal_id
+from worker.validation import ValidEvent
+
+EVENT_COLUMN_TYPES = (
+    "uuid", "timestamptz", "int8", "int4", "text", "text", "text", "timestamptz", "text", "text",
+)  # fmt: skip
+SIGNAL_COLUMN_TYPES = (
+    "uuid", "timestamptz", "int4", "text", "text", "text", "text", "float4", "timestamptz", "text", "numeric",
+    "text", "jsonb",
+)  # fmt: skip
+
+
+def event_row(batch_id: int, valid: ValidEvent) -> tuple[Any, ...]:
+    """The row of `valid` in events, columns as in ``copy_events`` of store.sql."""
+    event = valid.event
+    return (
+        event.event_key,
+        event.received_at,
+        batch_id,
+        event.tenant_id,
+        event.event_id,
+        event.event_type,
+        event.customer_id,
+        event.occurred_at,
+        event.trace_id,
+        valid.raw,
+    )
+
+
+def signal_rows(events: Iterable[ValidEvent]) -> Iterator[tuple[Any, ...]]:
+    """The rows of all signals of `events`, columns as in ``copy_signals`` of store.sql."""
+    for valid in events:
+        event = valid.event
+        for number, signal in enumerate(valid.projection.signals):
+            yield (
+                signal_id(event.event_key, number),
+                event.received_at,
+                event.tenant_id,
+                event.event_id,
+                event.event_type,
+                event.customer_id,
+                str(signal.signal_type),
+                signal.score,
+                event.occurred_at,
+                event.trace_id,
+                signal.amount,
+                signal.currency,
+                # The text as received, with all digits of its numbers.
+                Jsonb(valid.data, dumps=str),
+            )

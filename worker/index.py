@@ -1,0 +1,214 @@
+"""The index stage: what PostgreSQL stored becomes findable in Elasticsearch, batch by batch of the outbox."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from elasticsearch import Elasticsearch
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+
+from common.clock import Clock
+from common.database.connections import translated_errors
+from common.database.queries import Queries
+from common.errors import SearchUnavailableError
+from common.metrics import Metrics
+from common.search.bulk import BulkOutcome, write_documents
+from common.search.documents import Document, SignalRow, document
+from common.search.template import ensure_template
+from common.settings import Settings
+
+_POLL_SECONDS = 0.05
+_READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
+
+_sql = Queries("worker", "index.sql")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _OutboxRow:
+    """One ingest batch of one tenant that the index still has to learn."""
+
+    batch_id: int
+    tenant_id: int
+    signal_ids: list[str]
+    received_from: datetime
+    received_until: datetime
+
+
+class IndexStage:
+    """Works off the outbox: reads the signals, writes their documents, marks the rows.
+
+    One transaction holds the rows' locks from the reading to the marking, so any number of stages share the
+    outbox without meeting, and what a killed one held is free as soon as its connection drops. Writing again
+    what was written but not marked changes nothing. A document that Elasticsearch refuses for its content is
+    recorded in ``index_failures`` and holds up nothing; one that it could not take yet keeps its row pending,
+    for as long as that lasts.
+    """
+
+    queue = "index"
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        client: Elasticsearch,
+        metrics: Metrics,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._metrics = metrics
+        self._batch_signals = settings.batch_events
+        self._clock = clock
+
+    def step(self, wait_seconds: float) -> int:
+        """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
+
+        Returns:
+            The number of signals handled; 0 if no row was free within `wait_seconds`.
+
+        Raises:
+            SearchUnavailableError: Elasticsearch is away or put some documents off. What it took is marked.
+            DatabaseUnavailableError: PostgreSQL is away or busy; nothing is marked.
+        """
+        deadline = time.monotonic() + wait_seconds
+        with translated_errors(), self._pool.connection() as connection:
+            while True:
+                handled = self._index_batch(connection)
+                left = deadline - time.monotonic()
+                if handled or left <= 0:
+                    return handled
+                time.sleep(min(left, _POLL_SECONDS))
+
+    def rescue(self, live: set[str]) -> int:  # noqa: ARG002 - part of the stage protocol
+        """Return 0: the locks of a dead stage are gone with its connection, there is nothing to take over."""
+        return 0
+
+    def backlog(self) -> int:
+        """About how many signals wait, counted over at most 1,000 outbox rows; 0 only if none does.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL is away or busy.
+        """
+        with translated_errors(), self._pool.connection() as connection:
+            row = connection.execute(_sql.estimate_backlog).fetchone()
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        """Do nothing: between steps the stage holds neither rows nor connections."""
+
+    def _index_batch(self, connection: Connection) -> int:
+        with connection.transaction():
+            rows = self._lock_rows(connection)
+            if not rows:
+                return 0
+            received_at: dict[str, datetime] = {}
+            # Closed at once, whatever happens: its cursor must not outlive the transaction.
+            with self._timed("write"), closing(self._documents(connection, rows, received_at)) as documents:
+                ensure_template(self._client)
+                outcome = write_documents(self._client, documents)
+            done = [row for row in rows if outcome.retry.keys().isdisjoint(row.signal_ids)]
+            with self._timed("mark"):
+                self._mark(connection, rows, done, outcome)
+        self._report(done, outcome, received_at)
+        if outcome.retry:
+            status, reason = next(iter(outcome.retry.values()))
+            raise SearchUnavailableError(
+                f"Elasticsearch put off {len(outcome.retry)} documents"
+                f" ({reason if status is None else f'{status}: {reason}'}); they are sent again"
+            )
+        return sum(max(1, len(row.signal_ids)) for row in rows)
+
+    def _lock_rows(self, connection: Connection) -> list[_OutboxRow]:
+        """Lock the oldest free rows, about a batch's worth of signals and at least one row.
+
+        Sizes are known only once a row is locked, and a lock too many idles another stage: so each fetch asks
+        for as many as the rows so far suggest, and at most doubles them.
+        """
+        rows: list[_OutboxRow] = []
+        signals = 0
+        with connection.cursor("pending_batches", row_factory=class_row(_OutboxRow)) as cursor:
+            cursor.execute(_sql.lock_pending_batches)
+            while signals < self._batch_signals:
+                room = (self._batch_signals - signals) * len(rows) // max(1, signals)
+                fetched = cursor.fetchmany(max(1, min(room, len(rows))))
+                if not fetched:
+                    break
+                rows += fetched
+                signals += sum(len(row.signal_ids) for row in fetched)
+        return rows
+
+    def _documents(
+        self, connection: Connection, rows: Sequence[_OutboxRow], received_at: dict[str, datetime]
+    ) -> Generator[Document, None, None]:
+        """Yield the documents of the rows' signals that still exist, and note when each was received."""
+        with connection.cursor("batch_signals", row_factory=class_row(SignalRow)) as cursor:
+            cursor.itersize = _READ_ROWS
+            cursor.execute(
+                _sql.read_signals,
+                {
+                    "signal_ids": [signal_id for row in rows for signal_id in row.signal_ids],
+                    "tenant_ids": list({row.tenant_id for row in rows}),
+                    "received_from": min(row.received_from for row in rows),
+                    "received_until": max(row.received_until for row in rows),
+                },
+            )
+            for signal in cursor:
+                received_at[signal.signal_id] = signal.received_at
+                yield document(signal)
+
+    def _mark(
+        self,
+        connection: Connection,
+        rows: Sequence[_OutboxRow],
+        done: Sequence[_OutboxRow],
+        outcome: BulkOutcome,
+    ) -> None:
+        connection.execute(
+            _sql.mark_indexed,
+            {"batch_ids": [row.batch_id for row in done], "tenant_ids": [row.tenant_id for row in done]},
+        )
+        connection.execute(
+            _sql.forget_failures,
+            {"signal_ids": list(outcome.ok), "tenant_ids": list({row.tenant_id for row in rows})},
+        )
+        if outcome.refused:
+            tenants = {signal_id: row.tenant_id for row in rows for signal_id in row.signal_ids}
+            refused = sorted(outcome.refused.items())
+            connection.execute(
+                _sql.record_failures,
+                {
+                    "signal_ids": [signal_id for signal_id, _ in refused],
+                    "tenant_ids": [tenants[signal_id] for signal_id, _ in refused],
+                    "statuses": [failure.status for _, failure in refused],
+                    "reasons": [failure.reason for _, failure in refused],
+                },
+            )
+
+    def _report(
+        self, done: Sequence[_OutboxRow], outcome: BulkOutcome, received_at: dict[str, datetime]
+    ) -> None:
+        now = self._clock()
+        for signal_id in outcome.ok:
+            self._metrics.observe("sspp_index_lag_seconds", (now - received_at[signal_id]).total_seconds())
+        self._metrics.count("sspp_signals_indexed_total", len(outcome.ok))
+        self._metrics.count("sspp_index_failures_total", len(outcome.refused))
+        self._metrics.observe("sspp_batch_size", len(received_at), stage=self.queue)
+        if done:
+            batch_ids = sorted({row.batch_id for row in done})
+            log.info("batch_indexed", batch_ids=batch_ids, signals=len(outcome.ok))
+        if outcome.refused:
+            # Reasons may quote what people wrote: they stay in index_failures.
+            log.error("documents_refused", count=len(outcome.refused), examples=sorted(outcome.refused)[:5])
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)

@@ -1,0 +1,55 @@
+-- What the index stage reads and writes. The outbox, and with it each statement here, spans all tenants: one
+-- drain serves them all, and every row and id that it touches stays paired with its tenant.
+
+-- name: lock_pending_batches
+-- Read through a cursor: a row is locked when it is fetched, so others find what this drain leaves.
+SELECT batch_id, tenant_id, signal_ids::text[], received_from, received_until
+FROM outbox
+WHERE indexed_at IS NULL
+ORDER BY batch_id
+LIMIT 500
+FOR UPDATE SKIP LOCKED;
+
+-- name: estimate_backlog
+-- Cheap, as it is asked each second: sizes instead of lengths (16 bytes an id), so that no array is unpacked.
+SELECT coalesce(sum(greatest(1, (pg_column_size(signal_ids) - 24) / 16)), 0)::bigint
+FROM (
+    SELECT signal_ids
+    FROM outbox
+    WHERE indexed_at IS NULL
+    LIMIT 1000
+) AS pending;
+
+-- name: read_signals
+-- The span of received_at leaves only the partitions that can hold them.
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score,
+       occurred_at, received_at, trace_id, amount, currency, data::text
+FROM signals
+WHERE signal_id = ANY(%(signal_ids)s::uuid[])
+  AND tenant_id = ANY(%(tenant_ids)s::integer[])
+  AND received_at BETWEEN %(received_from)s AND %(received_until)s;
+
+-- name: mark_indexed
+-- clock_timestamp: now() would be an instant before the documents were written.
+UPDATE outbox
+SET indexed_at = clock_timestamp()
+FROM unnest(%(batch_ids)s::bigint[], %(tenant_ids)s::integer[]) AS done (batch_id, tenant_id)
+WHERE outbox.batch_id = done.batch_id
+  AND outbox.tenant_id = done.tenant_id;
+
+-- name: record_failures
+INSERT INTO index_failures (signal_id, tenant_id, failed_at, status, reason)
+SELECT failure.signal_id, failure.tenant_id, clock_timestamp(), failure.status, failure.reason
+FROM unnest(
+    %(signal_ids)s::uuid[], %(tenant_ids)s::integer[], %(statuses)s::integer[], %(reasons)s::text[]
+) AS failure (signal_id, tenant_id, status, reason)
+ON CONFLICT (signal_id) DO UPDATE
+SET failed_at = excluded.failed_at,
+    status = excluded.status,
+    reason = excluded.reason
+WHERE index_failures.tenant_id = excluded.tenant_id;
+
+-- name: forget_failures
+DELETE FROM index_failures
+WHERE tenant_id = ANY(%(tenant_ids)s::integer[])
+  AND signal_id = ANY(%(signal_ids)s::uuid[]);

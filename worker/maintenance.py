@@ -1,0 +1,62 @@
+"""Upkeep of the database: what the maintenance queue runs now and then.
+
+Every function is idempotent, commits in small steps, and may be killed at any point or run several times at
+once: the next run carries on where the last one stopped.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from common.clock import Clock
+from common.database.connections import translated_errors
+from common.database.data_indexes import build_closed_month_indexes
+from common.database.partitions import drop_expired, ensure_partitions
+from common.database.queries import Queries
+from common.settings import Settings
+
+_OUTBOX_BATCH = 2_000
+
+_sql = Queries(__package__, "maintenance.sql")
+
+
+def run_upkeep(pool: ConnectionPool, settings: Settings, clock: Clock) -> dict[str, int]:
+    """Do all that is due, the most urgent first; returns how much of what was done.
+
+    The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired`` and
+    ``indexes_built``.
+
+    Raises:
+        DatabaseUnavailableError: the server went away, or others kept a table locked; run again later.
+    """
+    now = clock()
+    with translated_errors(), pool.connection() as connection:
+        created = ensure_partitions(connection, now=now, ahead=settings.partitions_ahead)
+        outbox = delete_indexed_outbox(connection, now - timedelta(seconds=settings.outbox_keep_seconds))
+        expired = drop_expired(connection, now=now, retention_months=settings.retention_months)
+        built = build_closed_month_indexes(connection, now)
+    return {
+        "partitions_created": len(created),
+        "outbox_deleted": outbox,
+        "partitions_dropped": len(expired.partitions),
+        "rows_expired": sum(expired.rows.values()),
+        "indexes_built": len(built),
+    }
+
+
+def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime) -> int:
+    """Delete the outbox rows that were indexed before `cutoff`, some at a time; returns how many.
+
+    Rows that are not indexed yet stay, however old they are.
+    """
+    deleted = 0
+    while True:
+        with connection.transaction():
+            cursor = connection.execute(
+                _sql.delete_indexed_outbox, {"cutoff": cutoff, "batch": _OUTBOX_BATCH}
+            )
+        deleted += cursor.rowcount
+        if cursor.rowcount < _OUTBOX_BATCH:
+            return deleted

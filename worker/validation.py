@@ -1,0 +1,208 @@
+"""From raw record to valid event: the envelope again, what the stores can hold, and the type's JSON Schema."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import msgspec
+
+from common.envelope import Envelope, event_key, parse_envelope, parse_instant
+from common.errors import InvalidEventError
+from common.streams import Record
+from worker.domains.custom import project_custom
+from worker.domains.domain import Domain, Event, EventType, Projection, SignalType
+
+# What PostgreSQL's jsonb, Elasticsearch and every client can hold without loss (docs/signal_lifecycle.md).
+_MOST_DIGITS, _LARGEST_EXPONENT = 100, 308
+_LONG_NUMBER, _LARGE_EXPONENT = re.compile(rb"[0-9.]{100}"), re.compile(rb"[0-9][eE][+-]?[0-9]{3}")
+
+_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+
+class TenantType(NamedTuple):
+    """A row of event_types that a tenant registered for itself."""
+
+    tenant_id: int
+    event_type: str
+    version: int
+    schema: Mapping[str, Any]
+    signal_type: str | None
+    signal_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownType:
+    validators: tuple[jsonschema_rs.Draft202012Validator, ...]  # newest version first
+    project: Callable[[Event], Projection]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidEvent:
+    """A valid event, what it means, and its texts as received: the whole and its data."""
+
+    event: Event
+    projection: Projection
+    raw: str
+    data: str
+
+
+class EventTypes:
+    """All event types that a worker knows: the platform's own, and the tenants' as last told."""
+
+    def __init__(self, domains: Iterable[Domain]) -> None:
+        self._platform: dict[str, _KnownType] = {}
+        self._tenants: dict[tuple[int, str], _KnownType] = {}
+        for domain in domains:
+            for name, versions in _by_name(domain.event_types).items():
+                self._platform[name] = _KnownType(_validators(versions), domain.project)
+
+    def replace_tenant_types(self, rows: Iterable[TenantType]) -> None:
+        """Take over the tenants' own types; what is not among `rows` is forgotten."""
+        versions: dict[tuple[int, str], list[TenantType]] = {}
+        for row in rows:
+            versions.setdefault((row.tenant_id, row.event_type), []).append(row)
+        self._tenants = {
+            key: _KnownType(
+                _validators(EventType(row.event_type, row.version, row.schema) for row in rows),
+                _custom_projection(max(rows, key=lambda row: row.version)),
+            )
+            for key, rows in versions.items()
+        }
+
+    def find(self, tenant_id: int, name: str) -> _KnownType | None:
+        """The type of that name, as `tenant_id` sees it; the platform's go first."""
+        return self._platform.get(name) or self._tenants.get((tenant_id, name))
+
+
+def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: int) -> ValidEvent:
+    """Turn a raw record into a valid event with its meaning. Pure: the same record gives an equal result.
+
+    Raises:
+        InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``,
+            ``unsupported_character`` or ``number_out_of_range``.
+    """
+    envelope = parse_envelope(record.raw, max_nesting=max_nesting)
+    data = _parse_data(record.raw, envelope)
+    known = types.find(tenant_id, envelope.event_type)
+    if known is None:
+        raise InvalidEventError(
+            "unknown_event_type",
+            f"there is no event type {envelope.event_type!r}; GET /v1/event-types lists those that exist",
+            "/event_type",
+        )
+    _check_schema(known, data)
+    event = Event(
+        tenant_id=tenant_id,
+        event_key=event_key(tenant_id, record.event_id),
+        event_id=record.event_id,
+        event_type=envelope.event_type,
+        customer_id=envelope.customer_id,
+        occurred_at=parse_instant(envelope.occurred_at) if envelope.occurred_at else record.received_at,
+        received_at=record.received_at,
+        trace_id=envelope.trace_id,
+        data=data,
+    )
+    return ValidEvent(event, known.project(event), record.raw.decode(), bytes(envelope.data).decode())
+
+
+def same_content(one: str, other: str) -> bool:
+    """Whether two raw events under one id say the same, however they are written.
+
+    An `occurred_at` that either leaves out is no difference, nor is anything outside the envelope's fields.
+    """
+    if one == other:
+        return True
+    left, right = _decode_object(one), _decode_object(other)
+    dated = left.get("occurred_at") is not None and right.get("occurred_at") is not None
+    if dated and parse_instant(left["occurred_at"]) != parse_instant(right["occurred_at"]):
+        return False
+    return all(
+        left.get(name) == right.get(name) for name in ("event_type", "customer_id", "trace_id", "data")
+    )
+
+
+def _parse_data(raw: bytes, envelope: Envelope) -> dict[str, Any]:
+    outsized = bool(_LONG_NUMBER.search(raw) or _LARGE_EXPONENT.search(raw))
+    try:
+        data = _decode_object(envelope.data)
+    except (ArithmeticError, ValueError, msgspec.DecodeError) as error:
+        if outsized:
+            raise _out_of_range("/data") from None
+        raise InvalidEventError("invalid_json", f"data is not valid JSON: {error}", "/data") from None
+    # The searches above and below are far cheaper than the walk, which hardly any event needs.
+    if outsized or b"\\u0000" in raw:
+        for path, value in _leaves(data, "/data"):
+            if isinstance(value, str) and "\0" in value:
+                raise InvalidEventError("unsupported_character", "U+0000 cannot be stored in text", path)
+            if isinstance(value, int | Decimal) and _is_outsized(Decimal(value)):
+                raise _out_of_range(path)
+    return data
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every scalar and every key below `value`, with its JSON Pointer."""
+    match value:
+        case dict():
+            for key, item in value.items():
+                where = f"{path}/{_escaped(key)}"
+                yield where, key
+                yield from _leaves(item, where)
+        case list():
+            for index, item in enumerate(value):
+                yield from _leaves(item, f"{path}/{index}")
+        case bool():
+            pass
+        case _:
+            yield path, value
+
+
+def _is_outsized(number: Decimal) -> bool:
+    return len(number.as_tuple().digits) > _MOST_DIGITS or (
+        number != 0 and abs(number.adjusted()) > _LARGEST_EXPONENT
+    )
+
+
+def _out_of_range(path: str) -> InvalidEventError:
+    return InvalidEventError(
+        "number_out_of_range",
+        f"numbers take at most {_MOST_DIGITS} digits and exponents up to ±{_LARGEST_EXPONENT};"
+        " send longer ones as strings",
+        path,
+    )
+
+
+def _check_schema(known: _KnownType, data: dict[str, Any]) -> None:
+    newest, *older = known.validators
+    if newest.is_valid(data) or any(validator.is_valid(data) for validator in older):
+        return
+    error = next(newest.iter_errors(data))
+    path = "".join(f"/{_escaped(str(step))}" for step in error.instance_path)
+    raise InvalidEventError("schema_violation", error.message[:1000], f"/data{path}")
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1").replace("\0", "\\u0000")
+
+
+def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
+    versions: dict[str, list[EventType]] = {}
+    for event_type in event_types:
+        versions.setdefault(event_type.name, []).append(event_type)
+    return versions
+
+
+def _validators(versions: Iterable[EventType]) -> tuple[jsonschema_rs.Draft202012Validator, ...]:
+    newest_first = sorted(versions, key=lambda event_type: -event_type.version)
+    return tuple(
+        jsonschema_rs.Draft202012Validator(dict(event_type.schema), validate_formats=True)
+        for event_type in newest_first
+    )
+
+
+def _custom_projection(row: TenantType) -> Callable[[Event], Projection]:
+    signal_type = SignalType(row.signal_type) if row.signal_type else SignalType.ENGAGEMENT
+    score = 0.5 if row.signal_score is None else row.signal_score
+    return lambda event: project_custom(event, signal_type, score)
