@@ -1,4 +1,4 @@
-"""The composition root of the API: ``uvicorn --factory api.app:create_app``."""
+"""The composition root of the API, which ``python -m api`` runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

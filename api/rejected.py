@@ -24,7 +24,7 @@ _EXAMPLE: dict[str, Any] = {
     "event_type": "purchase",
     "customer_id": "07592",
     "trace_id": None,
-    "code": "schema_mismatch",
+    "code": "schema_violation",
     "detail": "amount: -5 is less than the minimum of 0",
     "path": "/data/amount",
     "received_at": "2026-11-21T10:31:00.104Z",

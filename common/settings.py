@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         alias="LOG_FORMAT", default="json", description="One JSON object a line, or coloured text for people."
     )
     port: int = Field(alias="PORT", default=8000, ge=0, le=65535, description="The API's TCP port.")
+    host: str = Field(
+        alias="SSPP_HOST",
+        default="127.0.0.1",
+        description="The address that the API listens on; 0.0.0.0 for all, as in a container.",
+    )
 
     max_body_bytes: int = Field(
         alias="SSPP_MAX_BODY_BYTES",

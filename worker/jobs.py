@@ -1,9 +1,14 @@
 """The RQ job functions. RQ finds them by name, so they ask the running worker for what they need."""
 
+import structlog
+
 from common.drain import Drain, new_drain_name
-from worker.maintenance import run_upkeep
+from common.errors import TransientError
+from worker.maintenance import drop_expired_indices, run_upkeep
 from worker.stages import STAGES
 from worker.worker import current_worker
+
+log = structlog.get_logger(__name__)
 
 
 def drain(queue: str) -> int:
@@ -23,6 +28,13 @@ def drain(queue: str) -> int:
 
 
 def upkeep() -> dict[str, int]:
-    """Keep the database in shape; returns what was done, by task."""
+    """Keep the stores in shape; returns what was done, by task. What a store's outage prevents is done next time."""
     services = current_worker().services
-    return run_upkeep(services.pool, services.settings, services.clock)
+    done: dict[str, int] = {}
+    try:
+        done |= run_upkeep(services.pool, services.settings, services.clock)
+        done |= drop_expired_indices(services.search, services.settings, services.clock)
+    except TransientError as error:
+        log.warning("upkeep_put_off", code=error.code, detail=error.detail)
+    log.info("upkeep_done", **done)
+    return done

@@ -1,4 +1,4 @@
-"""Upkeep of the database: what the maintenance queue runs now and then.
+"""Upkeep of the stores: what the maintenance queue runs now and then.
 
 Every function is idempotent, commits in small steps, and may be killed at any point or run several times at
 once: the next run carries on where the last one stopped.
@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
 
 from common.clock import Clock
 from common.database.connections import translated_errors
 from common.database.data_indexes import build_closed_month_indexes
-from common.database.partitions import drop_expired, ensure_partitions
+from common.database.partitions import drop_expired, ensure_partitions, month_start
 from common.database.queries import Queries
+from common.search.template import drop_indices_before
 from common.settings import Settings
 
 _OUTBOX_BATCH = 2_000
@@ -44,6 +46,18 @@ def run_upkeep(pool: ConnectionPool, settings: Settings, clock: Clock) -> dict[s
         "rows_expired": sum(expired.rows.values()),
         "indexes_built": len(built),
     }
+
+
+def drop_expired_indices(client: Elasticsearch, settings: Settings, clock: Clock) -> dict[str, int]:
+    """Delete the search indices of the months that retention drops; returns ``indices_dropped``.
+
+    Raises:
+        SearchUnavailableError: Elasticsearch is away or busy; run again later.
+    """
+    if settings.retention_months == 0:
+        return {"indices_dropped": 0}
+    cutoff = month_start(clock(), -settings.retention_months)
+    return {"indices_dropped": len(drop_indices_before(client, cutoff))}
 
 
 def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime) -> int:

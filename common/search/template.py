@@ -1,5 +1,6 @@
 """The index template: how every monthly index of signals is mapped, and what the indices are named."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ TEMPLATE_VERSION = 1
 # Elasticsearch refuses a whole document for a keyword over 32,766 bytes. ignore_above counts characters, of at
 # most four bytes each: longer ones stay in _source and are merely not found by that field.
 _KEYWORD = {"type": "keyword", "ignore_above": 32_766 // 4}
+
+_MONTHLY = re.compile(rf"{ALIAS}-\d{{4}}-\d{{2}}")
 
 _MAPPINGS: dict[str, Any] = {
     # A field that is not named here is a mistake of ours and must not become a mapping by itself.
@@ -44,6 +47,21 @@ def index_name(received_at: datetime) -> str:
     """The monthly index of a signal that was received at this (aware) instant: ``signals-2026-11``."""
     instant = received_at.astimezone(UTC)
     return f"{ALIAS}-{instant.year:04}-{instant.month:02}"
+
+
+@translated_errors()
+def drop_indices_before(client: Elasticsearch, cutoff: datetime) -> list[str]:
+    """Delete the monthly indices whose month ended at or before the (aware) `cutoff`; returns their names.
+
+    Raises:
+        SearchUnavailableError: the server is away or busy.
+    """
+    found = client.options(ignore_status=404).indices.get_alias(name=ALIAS)
+    oldest_kept = index_name(cutoff)
+    names = sorted(name for name in found.body if _MONTHLY.fullmatch(name) and name < oldest_kept)
+    for name in names:
+        client.options(ignore_status=404).indices.delete(index=name)
+    return names
 
 
 @translated_errors()

@@ -73,11 +73,19 @@ def up(
         int, typer.Option(min=0, max=65535, help="The API's port; 0 for last time's, 8000 or a free one.")
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many ingest workers.")] = 1,
+    external: Annotated[
+        bool,
+        typer.Option(
+            "--external",
+            help="Use the servers that DATABASE_URL, REDIS_URL and ELASTICSEARCH_URL name; start only those"
+            " that none of them names. Without this flag the variables are ignored: a shell may hold them for"
+            " something else.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole platform here: servers, schema, demo tenant, API and workers, until Ctrl-C.
 
-    Servers that DATABASE_URL, REDIS_URL or ELASTICSEARCH_URL name are used as they are; the others are
-    started here. Whatever dies is started again. State stays in the data folder and survives a restart.
+    Whatever dies is started again. State stays in the data folder and survives a restart.
     """
     terminal = _Terminal()
     stop = _StopRequest()
@@ -86,17 +94,25 @@ def up(
         for name in folder.hold():
             terminal.say(f"ended {name}, left over from a stack that was killed")
         try:
-            _run(folder, port=port, workers=workers, stop=stop, terminal=terminal)
+            servers = Servers(folder, given_urls() if external else {})
+            _run(folder, servers, port=port, workers=workers, stop=stop, terminal=terminal)
         finally:
             folder.release()
     except CancelledError:
         terminal.say("stopped")
 
 
-def _run(folder: DataFolder, *, port: int, workers: int, stop: _StopRequest, terminal: _Terminal) -> None:
+def _run(
+    folder: DataFolder,
+    servers: Servers,
+    *,
+    port: int,
+    workers: int,
+    stop: _StopRequest,
+    terminal: _Terminal,
+) -> None:
     supervisor = Supervisor(folder, report=terminal.warn)
     try:
-        servers = Servers(folder, given_urls())
         names = ", ".join(server.name for server in servers.embedded) or "no servers: all are given"
         terminal.say(f"starting {names}")
         servers.start(supervisor, cancelled=stop)

@@ -75,7 +75,7 @@ class Applications:
             raise LocalStackError(f"port {port} is in use; give another --port, or none to take a free one")
         self.port = port or folder.port("api", _USUAL_PORT)
         self.url = f"http://{HOST}:{self.port}"
-        self._environment = {**environment, "PORT": str(self.port)}
+        self._environment = {**environment, "PORT": str(self.port), "SSPP_HOST": HOST}
         self._workers = workers
 
     def start(self, supervisor: Supervisor, *, cancelled: Cancelled | None = None) -> None:
@@ -99,12 +99,7 @@ class Applications:
     def _api(self) -> Command:
         return Command(
             name="api",
-            argv=(
-                *(sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app"),
-                *("--host", HOST, "--port", str(self.port)),
-                *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
-                *("--timeout-graceful-shutdown", "15"),
-            ),
+            argv=(sys.executable, "-m", "api"),
             environment=self._environment,
             is_ready=lambda: answers_ok(self.port, "/readyz"),
         )

@@ -128,7 +128,7 @@ class ApiStore:
         tenant_id: int,
         event_id: str,
         *,
-        code: str = "schema_mismatch",
+        code: str = "schema_violation",
         event_type: str = "purchase",
         rejected_at: datetime = NOON,
         raw: str | None = None,

@@ -74,7 +74,7 @@ class TestRejected:
             api_store.rejection(
                 api_tenant,
                 f"r{number}",
-                code="unknown_event_type" if number % 2 else "schema_mismatch",
+                code="unknown_event_type" if number % 2 else "schema_violation",
                 event_type="visit" if number == 3 else "purchase",
                 rejected_at=NOON + timedelta(hours=number),
                 raw='{"n": 1.10}',
@@ -92,7 +92,7 @@ class TestRejected:
         answer = api.get("/v1/rejected", params={"limit": 3})
         assert '"event":{"n": 1.10}' in answer.text
         [first, *_] = answer.json()["items"]
-        assert (first["code"], first["path"], first["status"]) == ("schema_mismatch", "/data/amount", "open")
+        assert (first["code"], first["path"], first["status"]) == ("schema_violation", "/data/amount", "open")
         assert api.get(f"/v1/rejected/{first['rejection_id']}").json() == first
         assert api.get("/v1/rejected/3f0c8a52-91d7-8b44-a3c1-5e7d20f19600").status_code == 404
         following = ids(limit=3, cursor=answer.json()["next_cursor"])

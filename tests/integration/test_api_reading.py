@@ -278,7 +278,7 @@ class TestEvents:
         api_store.rejection(api_tenant, "e1")
         body = api.get("/v1/events/e1").json()
         assert body["status"] == "rejected"
-        assert body["code"] == "schema_mismatch"
+        assert body["code"] == "schema_violation"
         assert body["path"] == "/data/amount"
         assert body["event"]["data"] == {"amount": -5}
 

@@ -26,8 +26,9 @@ class Up:
         self.path = path
         self.environment_file = path / "env"
         self.output = path.with_suffix(".out")
-        clean = {name: value for name, value in os.environ.items() if name not in SERVERS}
-        self._environment = clean | {"NO_COLOR": "1"}
+        # What a shell holds for some other project must not be touched.
+        foreign = dict.fromkeys(SERVERS, "postgresql://somebody@127.0.0.1:1/elses")
+        self._environment = os.environ | foreign | {"NO_COLOR": "1"}
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *options: str) -> list[str]:

@@ -9,9 +9,10 @@ from psycopg_pool import ConnectionPool
 
 from common.database.connections import open_pool
 from common.errors import DatabaseUnavailableError
+from common.search.client import open_client
 from common.settings import Settings
 from worker import maintenance
-from worker.maintenance import delete_indexed_outbox, run_upkeep
+from worker.maintenance import delete_indexed_outbox, drop_expired_indices, run_upkeep
 
 NOW = datetime(2050, 1, 15, tzinfo=UTC)
 
@@ -85,3 +86,15 @@ def test_a_server_that_goes_away_is_a_passing_failure(pool: ConnectionPool) -> N
 
     with pytest.raises(DatabaseUnavailableError):
         run_upkeep(pool, settings(), clock)
+
+
+def test_retention_drops_the_search_indices_of_the_months_that_it_drops(elasticsearch_url: str) -> None:
+    keep_two_months = settings(SSPP_RETENTION_MONTHS=2)
+    with open_client(elasticsearch_url) as client:
+        assert drop_expired_indices(client, keep_two_months, lambda: NOW) == {"indices_dropped": 0}
+        for month in ("2049-10", "2049-11", "2050-01"):
+            client.indices.create(index=f"signals-{month}", aliases={"signals": {}})
+
+        assert drop_expired_indices(client, settings(), lambda: NOW) == {"indices_dropped": 0}
+        assert drop_expired_indices(client, keep_two_months, lambda: NOW) == {"indices_dropped": 1}
+        assert sorted(client.indices.get_alias(name="signals").body) == ["signals-2049-11", "signals-2050-01"]

@@ -28,7 +28,7 @@ class FakeApi:
     """Answers from lists, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.open = [refusal(2, "schema_mismatch"), refusal(1), refusal(0)]
+        self.open = [refusal(2, "schema_violation"), refusal(1), refusal(0)]
         self.answers: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.replays: list[dict[str, Any]] = []
@@ -139,10 +139,10 @@ def test_a_dry_run_counts_and_sends_nothing(api: FakeApi, run: Callable[..., Res
     chosen = json.loads(run("replay", "--id", IDS[2], "--dry-run", "--json").stdout)
 
     assert [(each["code"], each["events"]) for each in counted] == [
-        ("schema_mismatch", 1),
+        ("schema_violation", 1),
         ("unknown_event_type", 2),
     ]
-    assert [(each["code"], each["events"]) for each in chosen] == [("schema_mismatch", 1)]
+    assert [(each["code"], each["events"]) for each in chosen] == [("schema_violation", 1)]
     assert api.replays == []
 
 
