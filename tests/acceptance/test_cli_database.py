@@ -1,0 +1,130 @@
+"""The database commands as an operator types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, database: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a command with nothing of ours in its environment but DATABASE_URL."""
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    if database is not None:
+        environment["DATABASE_URL"] = database
+    return subprocess.run(
+        arguments, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def sspp(*arguments: str, database: str | None) -> subprocess.CompletedProcess[str]:
+    return run(str(Path(sys.executable).with_name("sspp")), *arguments, database=database)
+
+
+def test_the_runner_works_by_path_and_agrees_with_the_command(database_url: str) -> None:
+    script = run(
+        sys.executable, "infrastructure/database/migrate.py", "--database-url", database_url, database=None
+    )
+    command = sspp("migrate", "--dry-run", database=database_url)
+
+    assert (script.returncode, script.stderr) == (command.returncode, command.stderr) == (0, "")
+    assert script.stdout == command.stdout == "The schema is up to date.\n"
+
+
+def test_a_tenant_gets_a_key_that_is_shown_once_and_can_be_revoked(database_url: str) -> None:
+    assert sspp("tenants", "create", "acme", "--name", "Acme", database=database_url).returncode == 0
+
+    made = sspp("keys", "create", "acme", "--scope", "ingest", "--scope", "read", database=database_url)
+    secret = made.stdout.strip()
+    assert secret.startswith("sspp_")
+    prefix = secret.split("_")[1]
+    assert sspp("keys", "revoke", "acme", prefix, database=database_url).returncode == 0
+
+    listed = sspp("keys", "list", "--tenant", "acme", "--json", database=database_url)
+    (key,) = json.loads(listed.stdout)
+    assert (key["prefix"], key["scopes"]) == (prefix, ["ingest", "read"])
+    assert key["revoked_at"].endswith("Z")
+    assert secret not in listed.stdout
+
+
+def test_seeding_twice_leaves_one_demo_tenant_with_its_own_event_type(database_url: str) -> None:
+    for _ in range(2):
+        assert sspp("seed", database=database_url).returncode == 0
+
+    tenants = json.loads(sspp("tenants", "list", "--json", database=database_url).stdout)
+    types = json.loads(
+        sspp("event-types", "list", "--tenant", "demo", "--json", database=database_url).stdout
+    )
+    assert [tenant["slug"] for tenant in tenants] == ["platform", "demo"]
+    assert [(kind["event_type"], kind["version"]) for kind in types] == [("webinar_attended", 1)]
+
+
+def test_a_tenants_event_type_is_checked_before_it_is_stored(database_url: str, tmp_path: Path) -> None:
+    sspp("seed", database=database_url)
+    schema = tmp_path / "schema.json"
+
+    def add(content: object, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        schema.write_text(json.dumps(content))
+        return sspp(
+            "event-types",
+            "add",
+            str(schema),
+            "--type",
+            name,
+            "--tenant",
+            "demo",
+            *options,
+            database=database_url,
+        )
+
+    assert add({"type": "object"}, "site_visit").stdout == "added site_visit v1\n"
+    assert add({"type": "object"}, "site_visit").stdout == "is there already: site_visit v1\n"
+    assert add({"type": "object"}, "site_visit", "--version", "2", "--signal-type", "intent").returncode == 0
+    for refused, reason in (
+        (add({"type": "string"}, "site_visit"), "another content"),
+        (add({"type": "no such type"}, "other"), "not a JSON Schema"),
+        (add({"$ref": "https://example.com/other.json"}, "other"), "not a JSON Schema"),
+        (add([], "other"), "is a JSON object"),
+        (add({}, "purchase"), "take another name"),
+        (add({}, "Not A Name"), "is no event type"),
+    ):
+        assert refused.returncode == 1
+        assert reason in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_partitions_are_listed_made_and_dropped(database_url: str) -> None:
+    before = json.loads(sspp("partitions", "list", "--json", database=database_url).stdout)
+    made = sspp("partitions", "ensure", "--ahead", "5", database=database_url)
+    dropped = sspp("partitions", "drop", "--keep-months", "1", "--yes", database=database_url)
+
+    assert {"events_default", "signals_default"} < {partition["name"] for partition in before}
+    assert made.stdout.count("created") == 4
+    assert "dropped" not in dropped.stdout
+    assert "deleted 0 rows of event_keys" in dropped.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (None, "DATABASE_URL is not set"),
+        ("postgresql://127.0.0.1:1/none", "cannot be reached"),
+        ("gibberish:hush@", "not valid"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line_and_exit_code_1(url: str | None, reason: str) -> None:
+    failed = sspp("tenants", "list", database=url)
+
+    assert failed.returncode == 1
+    assert reason in failed.stderr
+    assert "hush" not in failed.stderr
+    assert failed.stderr.count("\n") == 1
+
+
+def test_help_and_version_need_no_settings() -> None:
+    assert "migrate" in sspp("--help", database=None).stdout
+    assert sspp("--version", database=None).stdout.startswith("sspp ")
