@@ -106,7 +106,9 @@ class Drain:
         return handled
 
     def _work(self) -> int:
-        started = last_work = time.monotonic()
+        started = time.monotonic()
+        # Lingering is for what follows work: a drain that was woken for nothing ends at once.
+        last_work = started - self._linger
         next_housekeeping, pause, handled = started, _FIRST_PAUSE_SECONDS, 0
         while not self._stop() and time.monotonic() - started < self._budget:
             try:

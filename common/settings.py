@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     cache_url: SecretStr | None = Field(
         alias="CACHE_URL",
         default=None,
-        description="Redis for what may be forgotten. Default: database 1 of REDIS_URL's server.",
+        description="Redis for what may be forgotten; nothing uses it yet. Default: database 1 of REDIS_URL's server.",
     )
     elasticsearch_url: SecretStr = Field(
         alias="ELASTICSEARCH_URL", description="Elasticsearch; user and password go into the URL."
@@ -124,13 +124,6 @@ class Settings(BaseSettings):
         default="127.0.0.1",
         description="Address of a worker's /metrics; 0.0.0.0 lets Prometheus scrape it from elsewhere.",
     )
-
-    @property
-    def effective_cache_url(self) -> str:
-        """`cache_url`, or database 1 of the server that `redis_url` names."""
-        if self.cache_url is not None:
-            return self.cache_url.get_secret_value()
-        return urlunsplit(urlsplit(self.redis_url.get_secret_value())._replace(path="/1"))
 
     def masked(self) -> dict[str, object]:
         """All settings by environment name, with passwords replaced: safe to log."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
@@ -24,49 +25,38 @@ _TRANSIENT = (
 )
 
 
-def _session(application: str) -> dict[str, object]:
-    return {
-        "options": _OPTIONS,
-        "application_name": application,
-        "connect_timeout": 5,
-        # A peer that vanished without a FIN is noticed within half a minute.
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-    }
-
-
 def open_pool(url: str, *, application: str, max_size: int = 4) -> ConnectionPool:
     """A synchronous pool for workers and commands; connections open in the background.
 
     Checking a connection out waits at most 5 seconds, then raises psycopg_pool.PoolTimeout.
     """
-    return ConnectionPool(
-        url,
-        kwargs=_session(application),
-        min_size=1,
-        max_size=max_size,
-        timeout=5.0,
-        reconnect_timeout=_RECONNECT_SECONDS,
-        check=ConnectionPool.check_connection,
-        open=True,
-        name=application,
-    )
+    check = ConnectionPool.check_connection
+    return ConnectionPool(url, check=check, open=True, **_pool_options(application, max_size))
 
 
 def build_async_pool(url: str, *, application: str, max_size: int = 8) -> AsyncConnectionPool:
     """An asynchronous pool for the API; the caller opens and closes it within its event loop."""
-    return AsyncConnectionPool(
-        url,
-        kwargs=_session(application),
-        min_size=1,
-        max_size=max_size,
-        timeout=5.0,
-        reconnect_timeout=_RECONNECT_SECONDS,
-        check=AsyncConnectionPool.check_connection,
-        open=False,
-        name=application,
-    )
+    check = AsyncConnectionPool.check_connection
+    return AsyncConnectionPool(url, check=check, open=False, **_pool_options(application, max_size))
+
+
+def _pool_options(application: str, max_size: int) -> dict[str, Any]:
+    return {
+        "kwargs": {
+            "options": _OPTIONS,
+            "application_name": application,
+            "connect_timeout": 5,
+            # A peer that vanished without a FIN is noticed within half a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+        "min_size": 1,
+        "max_size": max_size,
+        "timeout": 5.0,
+        "reconnect_timeout": _RECONNECT_SECONDS,
+        "name": application,
+    }
 
 
 @contextmanager

@@ -102,6 +102,13 @@ def test_a_drain_lingers_for_what_comes_while_it_is_idle(drain: Callable[..., Dr
     assert drain(stage, drain_linger_seconds=5, stop=lambda: stage.steps >= 3).run() == 6
 
 
+def test_a_drain_that_was_woken_for_nothing_does_not_linger(drain: Callable[..., Drain]) -> None:
+    stage = ProbeStage()
+
+    assert drain(stage, drain_linger_seconds=600).run() == 0
+    assert stage.steps == 1
+
+
 def test_a_drain_ends_when_a_stop_is_asked_for_and_wakes_another_for_the_rest(
     drain: Callable[..., Drain], client: Redis
 ) -> None:
