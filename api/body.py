@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import AsyncIterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -45,27 +46,46 @@ async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: i
     return bytes(body)
 
 
-def split_events(body: bytes, media_type: str) -> tuple[Sequence[bytes], bool]:
+def split_events(body: bytes, media_type: str, *, max_events: int) -> tuple[Sequence[bytes], bool]:
     """Cut a body into the JSON texts of its events, and say whether it was a single object.
 
     NDJSON lines may end in CRLF and may be blank; blank ones are skipped. The texts of an array or a single
     object are not checked here beyond what finding their ends takes.
 
     Raises:
-        ProblemError: 422 ``invalid_json`` if an array cannot be cut.
+        ProblemError: 413 ``too_many_events`` for more than `max_events`, or 422 ``invalid_json`` if an array cannot
+            be cut.
     """
     body = body.removeprefix(_BOM)
     if media_type in NDJSON_TYPES:
-        return [line for line in body.split(b"\n") if not _BLANK.fullmatch(line)], False
+        # Millions of blank lines would cost seconds to look through; nobody needs more than they have events.
+        if body.count(b"\n") > 2 * max_events:
+            raise _too_many(f"more than {2 * max_events} lines", max_events)
+        return _bounded([line for line in body.split(b"\n") if not _BLANK.fullmatch(line)], max_events), False
     start = _BLANK.match(body).end()  # type: ignore[union-attr]  # the pattern matches the empty string too
     if body[start : start + 1] != b"[":
         return ([] if start == len(body) else [body.strip(b" \t\r\n")]), True
     try:
-        return [bytes(event) for event in _split_array(body)], False
+        return [bytes(event) for event in _bounded(_split_array(body), max_events)], False
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProblemError(422, "invalid_json", f"the body is not valid JSON: {error}") from None
     except RecursionError:
         raise ProblemError(422, "nesting_too_deep", "the body nests objects and arrays too deeply") from None
+
+
+_Event = TypeVar("_Event", bytes, msgspec.Raw)
+
+
+def _bounded(events: list[_Event], max_events: int) -> list[_Event]:
+    if len(events) > max_events:
+        raise _too_many(f"{len(events)} events", max_events)
+    return events
+
+
+def _too_many(what: str, max_events: int) -> ProblemError:
+    return ProblemError(
+        413, "too_many_events", f"{what} in one request; at most {max_events} events are allowed, split them"
+    )
 
 
 class _Gunzip:

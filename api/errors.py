@@ -141,6 +141,8 @@ def install_error_handlers(app: FastAPI) -> None:
         problem = as_problem(error)
         if problem.status >= 500:
             _log.warning("request_failed", code=problem.code, detail=problem.detail)
+        else:  # the detail may quote what was sent
+            _log.info("request_refused", status=problem.status, code=problem.code)
         return problem_response(problem, request.scope["request_id"])
 
     for kind in (ProblemError, TransientError, InvalidEventError, RequestValidationError, HTTPException):

@@ -148,7 +148,7 @@ class Publisher:
     async def _wake(self) -> None:
         """Enqueue a drain. A failure only delays it: the events are durable and the watchdog comes by."""
         try:
-            await asyncio.to_thread(self._waker.enqueue, INGEST_QUEUE)
+            await asyncio.to_thread(self._waker.enqueue_unless_queued, INGEST_QUEUE)
         except QueueUnavailableError as error:
             log.warning("wake_up_failed", detail=error.detail)
 

@@ -38,7 +38,7 @@ _sql = Queries("api", "rejected.sql")
     openapi_extra=request_body(ReplayRequest, {"code": "unknown_event_type", "limit": 500}, required=False),
 )
 async def replay(request: Request, principal: Annotated[Principal, Depends(requires("admin"))]) -> Response:
-    """Send open refusals through again, oldest first, as if they had just been accepted.
+    """Send open refusals through again, oldest first, with the `received_at` that they have.
 
     They are marked only once they are durable in the queue; calling again after a failure is harmless, as events
     count once. What is refused again is open again.

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import as_problem, problem_response
@@ -13,6 +14,9 @@ from common.envelope import new_event_id
 from common.metrics import Metrics
 
 REQUEST_ID_HEADER = "X-Request-ID"
+
+# Nobody is there to read it: it only tells the metrics that neither side refused the request.
+_CLIENT_CLOSED = 499
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = structlog.get_logger(__name__)
@@ -53,6 +57,9 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                status = _CLIENT_CLOSED
+                _log.info("client_disconnected", method=scope["method"])
             except Exception as error:
                 _log.exception("request_crashed", method=scope["method"])
                 if status:  # too late to answer otherwise: let the server cut the connection

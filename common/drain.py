@@ -94,7 +94,11 @@ class Drain:
         self._presence = Presence(client, stage.queue, name, liveness_seconds=settings.liveness_seconds)
 
     def run(self) -> int:
-        """Drain; returns how many items were handled. Never raises for a passing failure."""
+        """Drain; returns how many items were handled. Passing failures on the way are waited out.
+
+        Raises:
+            QueueUnavailableError: Redis is away as the drain begins.
+        """
         handled = 0
         self._metrics.count("sspp_drains_total", stage=self._stage.queue)
         with self._presence:

@@ -18,8 +18,10 @@ EVENT_TYPE = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(\.\d{1,6})?\d*([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_OPENING, _CLOSING = frozenset(b"{["), frozenset(b"}]")
+_EMPTY_PAIR = re.compile(rb"\{\}|\[\]")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _MISFIT = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
 
 
@@ -66,7 +68,8 @@ def parse_envelope(raw: bytes, *, max_nesting: int) -> Envelope:
             "invalid_json", f"not valid UTF-8 at byte {error.start}; send the event as UTF-8"
         ) from None
     except msgspec.DecodeError as error:
-        raise InvalidEventError("invalid_json", f"not valid JSON: {error}") from None
+        problem = "a lone surrogate is no character" if _SURROGATE.search(raw) else error
+        raise InvalidEventError("invalid_json", f"not valid JSON: {problem}") from None
     except RecursionError:
         raise _too_deep(max_nesting) from None
 
@@ -120,14 +123,13 @@ def parse_instant(text: str, path: str = "/occurred_at") -> datetime:
 
 def nesting(raw: bytes) -> int:
     """How deeply objects and arrays nest in the valid JSON text `raw`; 0 for a scalar."""
-    depth = deepest = 0
-    for byte in _STRING.sub(b"", raw):
-        if byte in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in _CLOSING:
-            depth -= 1
-    return deepest
+    brackets = _STRING.sub(b"", raw).translate(None, _ALL_BUT_BRACKETS)
+    depth = 0
+    # Each round takes off the innermost level of every branch, far faster than a walk byte by byte.
+    while brackets:
+        brackets = _EMPTY_PAIR.sub(b"", brackets)
+        depth += 1
+    return depth
 
 
 def new_event_id() -> str:

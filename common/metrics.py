@@ -46,11 +46,17 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "sspp_events_rejected_total", "counter", "Events refused by a worker into rejected_events.", ("code",)
     ),
+    Metric(
+        "sspp_refusals_withheld_total",
+        "counter",
+        "Batches kept queued because refusing them would have dead-lettered too much: the code is the suspect.",
+    ),
     Metric("sspp_signals_stored_total", "counter", "Signals stored in PostgreSQL."),
     Metric("sspp_store_lag_seconds", "histogram", "From accepted to committed in PostgreSQL, per event."),
     Metric("sspp_outbox_depth_signals", "gauge", "Signals that the search index still has to learn."),
     Metric("sspp_outbox_oldest_age_seconds", "gauge", "Age of the oldest outbox row not yet indexed."),
     Metric("sspp_signals_indexed_total", "counter", "Documents written to Elasticsearch."),
+    Metric("sspp_documents_put_off_total", "counter", "Documents that Elasticsearch could not take yet."),
     Metric("sspp_index_failures_total", "counter", "Documents that Elasticsearch refused for good."),
     Metric("sspp_index_lag_seconds", "histogram", "From accepted to indexed, per signal."),
     Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),

@@ -12,6 +12,9 @@ from redis.retry import Retry
 
 from common.errors import QueueUnavailableError
 
+# What Redis answers when it is there but cannot take a write safely; redis-py knows no classes for these.
+_REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "READONLY", "OOM", "TRYAGAIN", "CLUSTERDOWN")
+
 _AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 _REFUSING = (
     redis.exceptions.OutOfMemoryError,
@@ -35,13 +38,13 @@ def _options(timeout_seconds: float) -> dict[str, Any]:
 def open_redis(url: str, *, timeout_seconds: float = 10.0) -> "redis.Redis":
     """A synchronous client; it connects on first use and answers bytes.
 
-    A command that lost its connection is sent once more, so every command must be harmless when it runs twice.
+    It never repeats a command by itself: whether a command may run twice is for its caller to know.
     """
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **_options(timeout_seconds))
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(timeout_seconds))
 
 
 def open_async_redis(url: str, *, timeout_seconds: float = 10.0) -> "redis.asyncio.Redis":
-    """An asynchronous client for the API; it never repeats a command by itself."""
+    """An asynchronous client for the API; like `open_redis` it never repeats a command by itself."""
     return redis.asyncio.Redis.from_url(
         url, retry=redis.asyncio.retry.Retry(NoBackoff(), 0), **_options(timeout_seconds)
     )
@@ -56,3 +59,7 @@ def translated_errors() -> Iterator[None]:
         raise QueueUnavailableError(f"Redis refuses writes for now: {error}") from error
     except _AWAY as error:
         raise QueueUnavailableError("Redis cannot be reached; try again shortly") from error
+    except redis.exceptions.ResponseError as error:
+        if not str(error).startswith(_REFUSALS):
+            raise
+        raise QueueUnavailableError(f"Redis refuses writes for now: {error}") from error

@@ -24,11 +24,9 @@ QUARANTINE_KEY = "sspp:ingest:quarantine"
 """A stream of entries that no worker can decode; nothing writes such entries, so each is worth a look."""
 
 _GROUP = "workers"
+_CLAIMED_AT_ONCE = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-# A claimed entry is young again: two rescuers that saw the same dead consumer do not rob each other.
-_CLAIM_IDLE_MILLISECONDS = 1000
 
 # Acknowledge and remove entries; count down only what this very call removed, since two workers may both finish
 # an entry that one took over from the other. KEYS: lane, depth hash. ARGV: group, lane, then id and size pairs.
@@ -40,6 +38,16 @@ for i = 3, #ARGV, 2 do
 end
 if gone > 0 then redis.call('HINCRBY', KEYS[2], ARGV[2], -gone) end
 return gone
+"""
+
+# Take over entries of a consumer, but only those that are still its own: of two rescuers that saw the same dead
+# consumer, the second finds what the first left. KEYS: lane. ARGV: group, dead consumer, new consumer, count.
+_CLAIM = """
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[2])
+if #pending == 0 then return {} end
+local ids = {}
+for i, item in ipairs(pending) do ids[i] = item[1] end
+return redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, unpack(ids))
 """
 
 # Forget a consumer unless entries are pending under its name: those would be lost to everyone.
@@ -111,7 +119,9 @@ class LaneConsumer:
         self._redis = cast("Any", client)
         self.name = name
         self._acknowledge = self._redis.register_script(_ACKNOWLEDGE)
+        self._claim = self._redis.register_script(_CLAIM)
         self._forget = self._redis.register_script(_FORGET)
+        self._reply_was_lost = False
 
     def create_groups(self) -> None:
         """Create the streams and their consumer group where they do not exist yet."""
@@ -126,23 +136,36 @@ class LaneConsumer:
                     raise outcome
 
     def read(self, count: int, wait_seconds: float) -> list[Entry]:
-        """Take up to `count` new entries of each lane; wait up to `wait_seconds` while there are none."""
+        """Take up to `count` new entries of each lane; wait up to `wait_seconds` while there are none.
+
+        Call it when everything read before is acknowledged: if the connection broke while entries were being
+        handed over, they lie under this consumer's name unseen, and the next read brings those first.
+        """
+        entries: list[Entry] = []
         with translated_errors():
-            try:
-                # A block of 0 would wait forever.
-                answer = self._redis.xreadgroup(
-                    _GROUP,
-                    self.name,
-                    dict.fromkeys(LANES, ">"),
-                    count=count,
-                    block=max(1, int(wait_seconds * 1000)),
-                )
-            except ResponseError as error:
-                if "NOGROUP" not in str(error):
-                    raise
-                self.create_groups()  # Redis was emptied under us
-                return []
-        return [entry for lane, entries in answer or [] for entry in self._decoded(lane.decode(), entries)]
+            if self._reply_was_lost:
+                entries = self._read("0", count, wait_seconds)
+            if not entries:
+                self._reply_was_lost = True  # until the answer is here
+                entries = self._read(">", count, wait_seconds)
+                self._reply_was_lost = False
+        return entries
+
+    def _read(self, start: str, count: int, wait_seconds: float) -> list[Entry]:
+        try:
+            answer = self._redis.xreadgroup(
+                _GROUP,
+                self.name,
+                dict.fromkeys(LANES, start),
+                count=count,
+                block=max(1, int(wait_seconds * 1000)),  # 0 would wait for ever
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self.create_groups()  # Redis was emptied under us
+            return []
+        return [entry for lane, found in answer or [] for entry in self._decoded(lane.decode(), found)]
 
     def acknowledge(self, entries: Collection[Entry]) -> None:
         """Remove stored entries for good. Doing so twice is harmless."""
@@ -153,18 +176,21 @@ class LaneConsumer:
             for lane, sizes in by_lane.items():
                 self._acknowledge(keys=[lane, DEPTH_KEY], args=[_GROUP, lane, *sizes])
 
-    def claim_orphans(self, live: Collection[str], count: int) -> list[Entry]:
-        """Take over up to `count` entries of each lane from consumers whose names are not among `live`."""
+    def claim_orphans(self, live: Collection[str], most_events: int) -> list[Entry]:
+        """Take over entries from consumers whose names are not among `live`: about `most_events` events."""
         claimed: list[Entry] = []
+        events = 0
         with translated_errors():
             for lane, consumer in self._orphaned(live):
-                pending = self._redis.xpending_range(lane, _GROUP, "-", "+", count, consumer)
-                ids = [item["message_id"] for item in pending]
-                if not ids:
-                    self._forget(keys=[lane], args=[_GROUP, consumer])
-                    continue
-                entries = self._redis.xclaim(lane, _GROUP, self.name, _CLAIM_IDLE_MILLISECONDS, ids)
-                claimed.extend(self._decoded(lane, entries))
+                while events < most_events:
+                    keys, args = [lane], [_GROUP, consumer, self.name, _CLAIMED_AT_ONCE]
+                    found = self._claim(keys=keys, args=args)
+                    entries = self._decoded(lane, [(entry_id, _fields(flat)) for entry_id, flat in found])
+                    if not found:
+                        self._forget(keys=[lane], args=[_GROUP, consumer])
+                        break
+                    claimed.extend(entries)
+                    events += sum(len(entry.records) for entry in entries)
         return claimed
 
     def leave(self) -> None:
@@ -177,10 +203,14 @@ class LaneConsumer:
         pipeline = self._redis.pipeline(transaction=False)
         for lane in LANES:
             pipeline.xinfo_consumers(lane, _GROUP)
+        answers = pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, ResponseError) for answer in answers):
+            self.create_groups()  # Redis was emptied under us, so nobody left anything
+            return []
         names = {*live, self.name}
         return [
             (lane, consumer["name"])
-            for lane, consumers in zip(LANES, pipeline.execute(), strict=True)
+            for lane, consumers in zip(LANES, answers, strict=True)
             for consumer in consumers
             if consumer["name"].decode() not in names
         ]
@@ -189,6 +219,7 @@ class LaneConsumer:
         decoded = []
         for entry_id, fields in entries:
             if fields is None:  # deleted by its first owner in the meantime
+                self._acknowledge(keys=[lane, DEPTH_KEY], args=[_GROUP, lane, entry_id, 0])
                 continue
             try:
                 decoded.append(decode_entry(lane, entry_id, fields))
@@ -196,6 +227,11 @@ class LaneConsumer:
                 self._redis.xadd(QUARANTINE_KEY, {**fields, b"lane": lane, b"entry_id": entry_id})
                 self._acknowledge(keys=[lane, DEPTH_KEY], args=[_GROUP, lane, entry_id, 0])
         return decoded
+
+
+def _fields(flat: Sequence[bytes] | None) -> dict[bytes, bytes] | None:
+    """The fields of an entry as a script answers them: names and values in turn."""
+    return None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def depth(client: Redis) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Self, cast
 
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import Queue
 from rq import worker_registration as rq_workers
 from rq.serializers import JSONSerializer
@@ -54,11 +55,18 @@ class Waker:
         with translated_errors():
             if not self._redis.set(awake_key(queue), 1, nx=True, px=self._liveness_milliseconds):
                 return False
+        return self.enqueue_unless_queued(queue)
+
+    def enqueue_unless_queued(self, queue: str) -> bool:
+        """Enqueue a drain unless a wake-up lies in the queue already: without workers they must not pile up."""
+        with translated_errors():
+            if job_queue(queue, self._redis).count:
+                return False
         self.enqueue(queue)
         return True
 
     def enqueue(self, queue: str) -> None:
-        """Enqueue a drain whether or not one is awake."""
+        """Enqueue a drain, whether or not one is awake or queued."""
         with translated_errors():
             job_queue(queue, self._redis).enqueue_call(
                 JOB,
@@ -127,8 +135,8 @@ class Presence:
         while not self._done.wait(self._liveness_seconds / 3):
             try:
                 self._announce()
-            except QueueUnavailableError as error:
-                log.warning("heartbeat_failed", stage=self._queue, detail=error.detail)
+            except (QueueUnavailableError, RedisError) as error:  # whatever it is, the next beat may pass
+                log.warning("heartbeat_failed", stage=self._queue, detail=str(error))
 
     def _announce(self) -> None:
         milliseconds = int(self._liveness_seconds * 1000)

@@ -1,4 +1,4 @@
-"""The watchdog: RQ's cron schedule, which wakes what has work and no live drain, and keeps the database in shape."""
+"""The watchdog: RQ's cron schedule, which wakes each stage that has no live drain, and keeps the stores in shape."""
 
 import threading
 
@@ -55,6 +55,9 @@ class Watchdog(CronScheduler):
             except (QueueUnavailableError, RedisError) as error:
                 log.warning("watchdog_waits_for_redis", detail=str(error))
                 pause = _RETRY_SECONDS
+            except Exception:  # the last one to look after lost work must not die of a surprise
+                log.exception("watchdog_stumbled")
+                pause = _RETRY_SECONDS
 
 
 class WakeUp(CronJob):
@@ -81,4 +84,5 @@ class Upkeep(CronJob):
         if not connection.set("sspp:cron:upkeep", 1, nx=True, ex=UPKEEP_SECONDS - 5):
             return None
         queue = job_queue(self.queue_name, connection)
-        return queue.enqueue_call(_UPKEEP_JOB, timeout=UPKEEP_SECONDS, ttl=UPKEEP_SECONDS, result_ttl=0)
+        # No time limit: an index of a large month takes what it takes, and one cut off would begin anew for ever.
+        return queue.enqueue_call(_UPKEEP_JOB, timeout=-1, ttl=UPKEEP_SECONDS, result_ttl=0)

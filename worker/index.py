@@ -1,6 +1,7 @@
 """The index stage: what PostgreSQL stored becomes findable in Elasticsearch, batch by batch of the outbox."""
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from common.settings import Settings
 
 _POLL_SECONDS = 0.05
 _READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
+_LONGEST_PAUSE_SECONDS = 60.0
 
 _sql = Queries("worker", "index.sql")
 log = structlog.get_logger(__name__)
@@ -38,6 +40,7 @@ class _OutboxRow:
     signal_ids: list[str]
     received_from: datetime
     received_until: datetime
+    attempts: int
 
 
 class IndexStage:
@@ -46,8 +49,8 @@ class IndexStage:
     One transaction holds the rows' locks from the reading to the marking, so any number of stages share the
     outbox without meeting, and what a killed one held is free as soon as its connection drops. Writing again
     what was written but not marked changes nothing. A document that Elasticsearch refuses for its content is
-    recorded in ``index_failures`` and holds up nothing; one that it could not take yet keeps its row pending,
-    for as long as that lasts.
+    recorded in ``index_failures`` and holds up nothing. One that it could not take yet puts its row off, for as
+    long as that lasts, while other rows go on.
     """
 
     queue = "index"
@@ -70,10 +73,11 @@ class IndexStage:
         """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
 
         Returns:
-            The number of signals handled; 0 if no row was free within `wait_seconds`.
+            The number of signals handled, those put off included; 0 if no row was free and due within
+            `wait_seconds`.
 
         Raises:
-            SearchUnavailableError: Elasticsearch is away or put some documents off. What it took is marked.
+            SearchUnavailableError: Elasticsearch is away as a whole. What it took is marked, nothing is put off.
             DatabaseUnavailableError: PostgreSQL is away or busy; nothing is marked.
         """
         deadline = time.monotonic() + wait_seconds
@@ -90,7 +94,9 @@ class IndexStage:
         return 0
 
     def backlog(self) -> int:
-        """About how many signals wait, counted over at most 1,000 outbox rows; 0 only if none does.
+        """About how many signals are due, counted over at most 1,000 outbox rows; 0 only if none is.
+
+        What is put off is not due: ending drains would otherwise wake each other without a pause.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL is away or busy.
@@ -112,20 +118,23 @@ class IndexStage:
             with self._timed("write"), closing(self._documents(connection, rows, received_at)) as documents:
                 ensure_template(self._client)
                 outcome = write_documents(self._client, documents)
-            done = [row for row in rows if outcome.retry.keys().isdisjoint(row.signal_ids)]
+            settled = outcome.retry.keys().isdisjoint
+            done = [row for row in rows if settled(row.signal_ids)]
             with self._timed("mark"):
                 self._mark(connection, rows, done, outcome)
+                if not outcome.away:
+                    self._put_off(connection, [row for row in rows if not settled(row.signal_ids)])
         self._report(done, outcome, received_at)
-        if outcome.retry:
-            status, reason = next(iter(outcome.retry.values()))
+        if outcome.away:
+            status, reason = outcome.away
             raise SearchUnavailableError(
-                f"Elasticsearch put off {len(outcome.retry)} documents"
+                f"Elasticsearch did not take {len(outcome.retry)} documents"
                 f" ({reason if status is None else f'{status}: {reason}'}); they are sent again"
             )
         return sum(max(1, len(row.signal_ids)) for row in rows)
 
     def _lock_rows(self, connection: Connection) -> list[_OutboxRow]:
-        """Lock the oldest free rows, about a batch's worth of signals and at least one row.
+        """Lock the free rows that are due first, about a batch's worth of signals and at least one row.
 
         Sizes are known only once a row is locked, and a lock too many idles another stage: so each fetch asks
         for as many as the rows so far suggest, and at most doubles them.
@@ -190,6 +199,17 @@ class IndexStage:
                 },
             )
 
+    def _put_off(self, connection: Connection, rows: Sequence[_OutboxRow]) -> None:
+        if rows:
+            connection.execute(
+                _sql.put_off,
+                {
+                    "batch_ids": [row.batch_id for row in rows],
+                    "tenant_ids": [row.tenant_id for row in rows],
+                    "pauses": [pause_after(row.attempts) for row in rows],
+                },
+            )
+
     def _report(
         self, done: Sequence[_OutboxRow], outcome: BulkOutcome, received_at: dict[str, datetime]
     ) -> None:
@@ -205,6 +225,10 @@ class IndexStage:
         if outcome.refused:
             # Reasons may quote what people wrote: they stay in index_failures.
             log.error("documents_refused", count=len(outcome.refused), examples=sorted(outcome.refused)[:5])
+        if outcome.retry and not outcome.away:
+            self._metrics.count("sspp_documents_put_off_total", len(outcome.retry))
+            statuses = Counter(str(failure.status) for failure in outcome.retry.values())
+            log.warning("documents_put_off", count=len(outcome.retry), statuses=dict(statuses))
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -212,3 +236,8 @@ class IndexStage:
         yield
         seconds = time.perf_counter() - started
         self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)
+
+
+def pause_after(attempts: int) -> float:
+    """How many seconds a row is put off that was put off `attempts` times before: 1, 2, 4 and so on up to 60."""
+    return min(2.0 ** min(attempts, 6), _LONGEST_PAUSE_SECONDS)

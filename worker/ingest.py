@@ -4,22 +4,19 @@ import math
 import time
 from collections.abc import Sequence
 
-import psycopg
 import structlog
-from redis import Redis
 
-from common.clock import Clock
 from common.errors import InvalidEventError, QueueUnavailableError
-from common.metrics import Metrics
-from common.settings import Settings
+from common.services import Services
 from common.streams import Entry, LaneConsumer, Record, depth
-from common.wakeup import Waker
-from worker.refusals import RefusedEvent
+from worker.batch_size import ReadSize, next_batch
+from worker.isolation import FaultLimit, RefusalsWithheldError, store_isolating
+from worker.refusals import RefusedEvent, envelope_hints
 from worker.store import Store, StoredBatch
 from worker.validation import EventTypes, ValidEvent, validate
 
-_MOST_ENTRIES_OF_A_LANE = 128
 _TYPES_FRESH_SECONDS = 5.0
+_NAMED_TRACES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -27,44 +24,34 @@ log = structlog.get_logger(__name__)
 class IngestStage:
     """Takes record batches from the lanes, stores what is new in them, and acknowledges them.
 
-    One stage serves one drain: the entries that it took stay under its name until they are stored.
+    One stage serves one drain: the entries that it took stay under its name until they are stored. `types` and
+    `faults` outlive it and belong to the process.
     """
 
     queue = "ingest"
 
     def __init__(
-        self,
-        name: str,
-        *,
-        client: Redis,
-        store: Store,
-        types: EventTypes,
-        waker: Waker,
-        metrics: Metrics,
-        settings: Settings,
-        clock: Clock,
+        self, name: str, services: Services, *, store: Store, types: EventTypes, faults: FaultLimit
     ) -> None:
-        self._redis = client
-        self._consumer = LaneConsumer(client, name)
+        self._services = services
+        self._metrics = services.metrics
+        self._consumer = LaneConsumer(services.redis, name)
         self._store = store
         self._types = types
         self._types_loaded = -math.inf
-        self._waker = waker
-        self._metrics = metrics
-        self._settings = settings
-        self._clock = clock
+        self._faults = faults
         self._held: list[Entry] = []
-        self._entries_of_a_lane = 1
+        self._read_size = ReadSize(services.settings.batch_events)
         self._consumer.create_groups()
 
     def step(self, wait_seconds: float) -> int:
         """Store the next batch; see `common.drain.Stage`."""
         if not self._held:
-            self._held = self._consumer.read(self._entries_of_a_lane, wait_seconds)
-            self._follow_entry_size(self._held)
-        if not self._held:
+            self._held = self._consumer.read(self._read_size.entries_of_a_lane, wait_seconds)
+            self._read_size.follow(self._held)
+        batch = next_batch(self._held, most_events=self._services.settings.batch_events)
+        if not batch:
             return 0
-        batch = self._next_batch()
         self._refresh_types()
         self._process(batch)
         self._consumer.acknowledge(batch)
@@ -72,43 +59,20 @@ class IngestStage:
         return sum(len(entry.records) for entry in batch)
 
     def rescue(self, live: set[str]) -> int:
-        """Take over the entries of drains that are gone; see `common.drain.Stage`."""
-        claimed = self._consumer.claim_orphans(live, _MOST_ENTRIES_OF_A_LANE)
-        self._held.extend(claimed)
-        self._metrics.count("sspp_entries_claimed_total", len(claimed))
-        return sum(len(entry.records) for entry in claimed)
+        """Take over about a batch from drains that are gone; see `common.drain.Stage`."""
+        if self._held:
+            return 0
+        self._held = self._consumer.claim_orphans(live, self._services.settings.batch_events)
+        self._metrics.count("sspp_entries_claimed_total", len(self._held))
+        return sum(len(entry.records) for entry in self._held)
 
     def backlog(self) -> int:
         """Events in the lanes, those in work included."""
-        return sum(depth(self._redis).values())
+        return sum(depth(self._services.redis).values())
 
     def close(self) -> None:
         """Leave the consumer group; entries still held are taken over by the next drain."""
         self._consumer.leave()
-
-    def _next_batch(self) -> list[Entry]:
-        """As many of the held entries, from the front, as make about one batch of events."""
-        batch: list[Entry] = []
-        events = 0
-        for entry in self._held:
-            if batch and events + len(entry.records) > self._settings.batch_events:
-                break
-            batch.append(entry)
-            events += len(entry.records)
-        return batch
-
-    def _follow_entry_size(self, entries: Sequence[Entry]) -> None:
-        """Choose how many entries to read of each lane, so that a read brings about one batch of events.
-
-        Entries hold one event or a hundred, as the traffic has it. Doubling towards the goal and jumping down
-        bounds what one read can bring after small entries gave way to large ones.
-        """
-        events = sum(len(entry.records) for entry in entries)
-        if events > self._settings.batch_events:
-            fitting = self._entries_of_a_lane * self._settings.batch_events // events
-            self._entries_of_a_lane = max(1, fitting)
-        elif events * 2 <= self._settings.batch_events and len(entries) >= self._entries_of_a_lane:
-            self._entries_of_a_lane = min(self._entries_of_a_lane * 2, _MOST_ENTRIES_OF_A_LANE)
 
     def _refresh_types(self) -> None:
         """Learn of the event types that tenants registered, at most some seconds late."""
@@ -120,95 +84,94 @@ class IngestStage:
         started = time.perf_counter()
         valid, refused = self._validate(batch)
         validated = time.perf_counter()
-        stored = self._write(valid, refused)
+        entries = [f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch]
+        # The entries link these lines to those of the API, which name the requests that brought them.
+        with structlog.contextvars.bound_contextvars(entries=entries):
+            for stored, also_refused in store_isolating(self._store, valid, refused, self._faults):
+                self._account(stored, also_refused)
         finished = time.perf_counter()
-        self._metrics.observe(
-            "sspp_stage_duration_seconds", validated - started, stage="ingest", step="validate"
-        )
-        self._metrics.observe(
-            "sspp_stage_duration_seconds", finished - validated, stage="ingest", step="store"
-        )
-        self._metrics.observe("sspp_batch_size", len(valid) + len(refused), stage="ingest")
-        log.info(
-            "batch_processed",
-            entries=[f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch],
-            valid=len(valid),
-            refused=len(refused),
-            stored=stored,
-            seconds=round(finished - started, 4),
-        )
+        self._observe("validate", validated - started)
+        self._observe("store", finished - validated)
+        self._metrics.observe("sspp_batch_size", len(valid) + len(refused), stage=self.queue)
+
+    def _observe(self, step: str, seconds: float) -> None:
+        self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)
 
     def _validate(self, batch: Sequence[Entry]) -> tuple[list[ValidEvent], list[RefusedEvent]]:
+        """Split a batch into valid events and refusals.
+
+        Raises:
+            RefusalsWithheldError: so many break our code that the code is the suspect.
+        """
         valid: list[ValidEvent] = []
         refused: list[RefusedEvent] = []
+        faults = 0
         for entry in batch:
             for record in entry.records:
                 try:
-                    valid.append(
-                        validate(entry.tenant_id, record, self._types, max_nesting=self._settings.max_nesting)
+                    valid.append(self._valid(entry.tenant_id, record))
+                except InvalidEventError as error:
+                    refused.append(RefusedEvent(entry.tenant_id, record, error))
+                except Exception:
+                    # A bug of ours, met by this event: it must not take its neighbours along.
+                    log.exception("event_broke_the_code", event_id=record.event_id, tenant_id=entry.tenant_id)
+                    faults += 1
+                    reason = InvalidEventError(
+                        "processing_failed",
+                        "the platform failed on this event; replay it once that is mended",
                     )
-                except InvalidEventError as reason:
                     refused.append(RefusedEvent(entry.tenant_id, record, reason))
+        try:
+            self._faults.admit(faults, len(valid) + len(refused))
+        except RefusalsWithheldError:
+            self._metrics.count("sspp_refusals_withheld_total")
+            raise
         return valid, refused
 
-    def _write(self, valid: Sequence[ValidEvent], refused: Sequence[RefusedEvent]) -> int:
-        """Store; returns how many events were new.
-
-        When PostgreSQL refuses a batch for its content, the batch is halved until the guilty event stands
-        alone; that one is refused, and its neighbours are stored.
-        """
-        try:
-            stored = self._store.write(valid, refused)
-        except psycopg.Error as error:
-            if len(valid) + len(refused) > 1:
-                middle, cut = len(valid) // 2, len(refused) // 2
-                return self._write(valid[:middle], refused[:cut]) + self._write(valid[middle:], refused[cut:])
-            if not valid:
-                raise  # not even the refusal can be written: the code is at fault, so keep the work queued
-            return self._write([], [_unstorable(valid[0], error)])
-        self._account(stored, refused)
-        return len(stored.new)
+    def _valid(self, tenant_id: int, record: Record) -> ValidEvent:
+        return validate(tenant_id, record, self._types, max_nesting=self._services.settings.max_nesting)
 
     def _account(self, stored: StoredBatch, refused: Sequence[RefusedEvent]) -> None:
-        now = self._clock()
+        """Count and log what one transaction did, and wake the index for it."""
+        now = self._services.clock()
         for valid in stored.new:
             self._metrics.observe("sspp_store_lag_seconds", (now - valid.event.received_at).total_seconds())
         self._metrics.count("sspp_events_stored_total", len(stored.new))
         self._metrics.count("sspp_signals_stored_total", sum(len(v.projection.signals) for v in stored.new))
         self._metrics.count("sspp_events_duplicate_total", stored.duplicates)
         self._metrics.count("sspp_events_conflict_total", len(stored.conflicts))
-        for event_id in stored.conflicts:
-            log.warning("event_conflict", batch_id=stored.batch_id, event_id=event_id)
-        for one in refused:
-            self._metrics.count("sspp_events_rejected_total", code=one.reason.code)
-            log.warning(
-                "event_rejected",
-                batch_id=stored.batch_id,
-                tenant_id=one.tenant_id,
-                event_id=one.record.event_id,
-                code=one.reason.code,
-                path=one.reason.path,
+        with structlog.contextvars.bound_contextvars(batch_id=stored.batch_id):
+            for event in stored.conflicts:
+                log.warning(
+                    "event_conflict",
+                    tenant_id=event.tenant_id,
+                    event_id=event.event_id,
+                    trace_id=event.trace_id,
+                )
+            for one in refused:
+                self._metrics.count("sspp_events_rejected_total", code=one.reason.code)
+                log.warning(
+                    "event_rejected",
+                    tenant_id=one.tenant_id,
+                    event_id=one.record.event_id,
+                    trace_id=envelope_hints(one.record.raw)["trace_id"],
+                    code=one.reason.code,
+                    path=one.reason.path,
+                )
+            traces = sorted({valid.event.trace_id for valid in stored.new if valid.event.trace_id})
+            log.info(
+                "batch_stored",
+                stored=len(stored.new),
+                duplicates=stored.duplicates,
+                refused=len(refused),
+                trace_ids=traces[:_NAMED_TRACES],
             )
-        log.info(
-            "batch_stored", batch_id=stored.batch_id, stored=len(stored.new), duplicates=stored.duplicates
-        )
         if stored.new:
             self._wake_index()
 
     def _wake_index(self) -> None:
         """Tell the index stage. The outbox keeps the work: a lost wake-up is made good by the watchdog."""
         try:
-            self._waker.wake("index")
+            self._services.waker.wake("index")
         except QueueUnavailableError as error:
             log.warning("wake_up_failed", queue="index", detail=error.detail)
-
-
-def _unstorable(valid: ValidEvent, error: psycopg.Error) -> RefusedEvent:
-    reason = InvalidEventError(
-        "unstorable",
-        f"PostgreSQL cannot hold this event: {error.diag.message_primary or type(error).__name__}",
-    )
-    event = valid.event
-    return RefusedEvent(
-        event.tenant_id, Record(event.event_id, event.received_at, valid.raw.encode()), reason
-    )

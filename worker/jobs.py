@@ -5,7 +5,6 @@ import structlog
 from common.drain import Drain, new_drain_name
 from common.errors import TransientError
 from worker.maintenance import drop_expired_indices, run_upkeep
-from worker.stages import STAGES
 from worker.worker import current_worker
 
 log = structlog.get_logger(__name__)
@@ -16,23 +15,28 @@ def drain(queue: str) -> int:
     worker = current_worker()
     services = worker.services
     name = new_drain_name()
-    return Drain(
-        STAGES[queue](services, name),
-        name=name,
-        client=services.redis,
-        waker=services.waker,
-        metrics=services.metrics,
-        settings=services.settings,
-        stop=worker.stop_requested,
-    ).run()
+    try:
+        return Drain(
+            worker.stages.build(queue, name),
+            name=name,
+            client=services.redis,
+            waker=services.waker,
+            metrics=services.metrics,
+            settings=services.settings,
+            stop=worker.stop_requested,
+        ).run()
+    except TransientError as error:
+        log.warning("drain_put_off", queue=queue, code=error.code, detail=error.detail)
+        return 0
 
 
 def upkeep() -> dict[str, int]:
     """Keep the stores in shape; returns what was done, by task. What a store's outage prevents is done next time."""
-    services = current_worker().services
+    worker = current_worker()
+    services = worker.services
     done: dict[str, int] = {}
     try:
-        done |= run_upkeep(services.pool, services.settings, services.clock)
+        done |= run_upkeep(services.pool, services.settings, services.clock, stop=worker.stop_requested)
         done |= drop_expired_indices(services.search, services.settings, services.clock)
     except TransientError as error:
         log.warning("upkeep_put_off", code=error.code, detail=error.detail)

@@ -4,6 +4,7 @@ Every function is idempotent, commits in small steps, and may be killed at any p
 once: the next run carries on where the last one stopped.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,12 @@ _OUTBOX_BATCH = 2_000
 _sql = Queries(__package__, "maintenance.sql")
 
 
-def run_upkeep(pool: ConnectionPool, settings: Settings, clock: Clock) -> dict[str, int]:
+def run_upkeep(
+    pool: ConnectionPool, settings: Settings, clock: Clock, *, stop: Callable[[], bool] = lambda: False
+) -> dict[str, int]:
     """Do all that is due, the most urgent first; returns how much of what was done.
+
+    The slowest, building indexes, is left to the next run once `stop` says so.
 
     The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired`` and
     ``indexes_built``.
@@ -38,7 +43,7 @@ def run_upkeep(pool: ConnectionPool, settings: Settings, clock: Clock) -> dict[s
         created = ensure_partitions(connection, now=now, ahead=settings.partitions_ahead)
         outbox = delete_indexed_outbox(connection, now - timedelta(seconds=settings.outbox_keep_seconds))
         expired = drop_expired(connection, now=now, retention_months=settings.retention_months)
-        built = build_closed_month_indexes(connection, now)
+        built = build_closed_month_indexes(connection, now, stop=stop)
     return {
         "partitions_created": len(created),
         "outbox_deleted": outbox,

@@ -26,7 +26,7 @@ def refusal_rows(refused: Sequence[RefusedEvent]) -> dict[str, list[Any]]:
     """The columns of ``upsert_rejected_events`` in store.sql."""
     # One row per refusal id, sorted: the same refusals in two batches lock in one order.
     rows = dict(sorted({rejection_id(one.tenant_id, one.record): one for one in refused}.items()))
-    hints = [_envelope_hints(one.record.raw) for one in rows.values()]
+    hints = [envelope_hints(one.record.raw) for one in rows.values()]
     return {
         "rejection_ids": list(rows),
         "tenant_ids": [one.tenant_id for one in rows.values()],
@@ -50,7 +50,7 @@ def rejection_id(tenant_id: int, record: Record) -> UUID:
     return uuid8(digest.digest())
 
 
-def _envelope_hints(raw: bytes) -> dict[str, str | None]:
+def envelope_hints(raw: bytes) -> dict[str, str | None]:
     """What of a refused event's envelope can be told, for finding it again."""
     try:
         parsed = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])

@@ -1,32 +1,37 @@
-"""Which stage each queue's drains run."""
-
-from collections.abc import Callable
+"""Which stage each queue's drains run, and what of it outlives a drain."""
 
 from common.drain import Stage
 from common.services import Services
 from worker.domains import DOMAINS
 from worker.index import IndexStage
 from worker.ingest import IngestStage
+from worker.isolation import FaultLimit
 from worker.store import Store
 from worker.validation import EventTypes
 
 
-def _ingest(services: Services, name: str) -> Stage:
-    return IngestStage(
-        name,
-        client=services.redis,
-        store=Store(services.pool),
-        types=EventTypes(DOMAINS),
-        waker=services.waker,
-        metrics=services.metrics,
-        settings=services.settings,
-        clock=services.clock,
-    )
+class Stages:
+    """Builds the stages of one worker process. A later stage is one more method and one more entry."""
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._types = EventTypes(DOMAINS)
+        self._faults = FaultLimit()
+        self._builders = {"ingest": self._ingest, "index": self._index}
 
-def _index(services: Services, name: str) -> Stage:  # noqa: ARG001  # rows are taken by a transaction, not by name
-    return IndexStage(services.pool, services.search, services.metrics, services.settings, services.clock)
+    def build(self, queue: str, name: str) -> Stage:
+        """The stage of `queue`, for a drain of that name.
 
+        Raises:
+            KeyError: no stage runs on this queue.
+            QueueUnavailableError: Redis is away.
+        """
+        return self._builders[queue](name)
 
-STAGES: dict[str, Callable[[Services, str], Stage]] = {"ingest": _ingest, "index": _index}
-"""RQ queue → how to build its stage for a drain of the given name. A later stage is one more entry."""
+    def _ingest(self, name: str) -> Stage:
+        store = Store(self._services.pool)
+        return IngestStage(name, self._services, store=store, types=self._types, faults=self._faults)
+
+    def _index(self, _name: str) -> Stage:  # a transaction takes its rows, no name does
+        s = self._services
+        return IndexStage(s.pool, s.search, s.metrics, s.settings, s.clock)

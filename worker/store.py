@@ -1,6 +1,5 @@
 """Writes a batch into PostgreSQL: identities, events, signals, customers, refusals and outbox, all or nothing."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,24 +15,27 @@ from common.database.queries import Queries
 from common.envelope import signal_id
 from worker.copy_rows import EVENT_COLUMN_TYPES, SIGNAL_COLUMN_TYPES, event_row, signal_rows
 from worker.customers import CustomerChange, Profile, customer_changes
+from worker.domains.domain import Event
 from worker.refusals import RefusedEvent, refusal_rows
 from worker.validation import TenantType, ValidEvent, same_content
 
 _sql = Queries("worker", "store.sql")
-_encode = msgspec.json.Encoder().encode
+# Decimals as JSON numbers, with all their digits.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
     """What became of a batch: the events that were new, and how many were known already.
 
-    `conflicts` are the ids among the known ones that came with other content than the event stored first.
+    `conflicts` are those of the known ones that came with other content than the event stored first.
     """
 
     batch_id: int
     new: Sequence[ValidEvent]
     duplicates: int
-    conflicts: Sequence[str]
+    conflicts: Sequence[Event]
 
 
 class Store:
@@ -101,7 +103,7 @@ class Store:
 
     def _conflicts(
         self, cursor: Cursor[Any], known: Sequence[tuple[ValidEvent, str | None]]
-    ) -> Sequence[str]:
+    ) -> Sequence[Event]:
         looked_up = [candidate.event for candidate, first_raw in known if first_raw is None]
         stored: dict[UUID, str] = {}
         if looked_up:
@@ -114,7 +116,7 @@ class Store:
             )
             stored = dict(cursor.fetchall())
         return [
-            candidate.event.event_id
+            candidate.event
             for candidate, first_raw in known
             # An event whose partition was dropped has nothing left to differ from.
             if (raw := first_raw or stored.get(candidate.event.event_key))
@@ -133,7 +135,7 @@ class Store:
                 "signal_count": [change.signal_count for change in changes.values()],
                 "counts": [_json(change.counts) for change in changes.values()],
                 "signal_counts": [_json(change.signal_counts) for change in changes.values()],
-                "totals": [_exact_json(change.totals) for change in changes.values()],
+                "totals": [_json(change.totals) for change in changes.values()],
                 "heat": [change.heat for change in changes.values()],
             },
         )
@@ -147,7 +149,12 @@ class Store:
             "customer_ids": [customer_id for _, customer_id in changes],
         }
         cursor.execute(_sql.select_profiles, keys)
-        profiles = {(tenant_id, customer_id): Profile(*fields) for tenant_id, customer_id, *fields in cursor}
+        profiles = {
+            (tenant_id, customer_id): Profile(
+                name, email, phone, _decode_object(custom_fields), tags, versions
+            )
+            for tenant_id, customer_id, name, email, phone, custom_fields, tags, versions in cursor
+        }
         ordered = [profiles[key] for key in changes]
         for profile, change in zip(ordered, changes.values(), strict=True):
             profile.apply(change.profile_changes)
@@ -204,8 +211,3 @@ def _copy(
 
 def _json(value: Any) -> str:
     return _encode(value).decode()
-
-
-def _exact_json(totals: dict[str, Decimal]) -> str:
-    """Amounts as JSON numbers with all their digits, which encoders that know only floats would round."""
-    return "{" + ",".join(f"{json.dumps(currency)}:{amount:f}" for currency, amount in totals.items()) + "}"

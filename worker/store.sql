@@ -50,7 +50,7 @@ ON CONFLICT (tenant_id, customer_id) DO UPDATE SET
 
 -- name: select_profiles
 -- The upsert of the same transaction holds these rows' locks already.
-SELECT tenant_id, customer_id, name, email, phone, custom_fields, tags, profile_versions
+SELECT tenant_id, customer_id, name, email, phone, custom_fields::text, tags, profile_versions
 FROM customers
 JOIN unnest(%(tenant_ids)s::integer[], %(customer_ids)s::text[]) AS batch (tenant_id, customer_id)
     USING (tenant_id, customer_id)

@@ -1,13 +1,14 @@
 """From raw record to valid event: the envelope again, what the stores can hold, and the type's JSON Schema."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jsonschema_rs
 import msgspec
+import structlog
 
 from common.envelope import Envelope, event_key, parse_envelope, parse_instant
 from common.errors import InvalidEventError
@@ -19,7 +20,10 @@ from worker.domains.domain import Domain, Event, EventType, Projection, SignalTy
 _MOST_DIGITS, _LARGEST_EXPONENT = 100, 308
 _LONG_NUMBER, _LARGE_EXPONENT = re.compile(rb"[0-9.]{100}"), re.compile(rb"[0-9][eE][+-]?[0-9]{3}")
 
+_decode_stored = msgspec.json.Decoder(Envelope).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+log = structlog.get_logger(__name__)
 
 
 class TenantType(NamedTuple):
@@ -54,23 +58,30 @@ class EventTypes:
 
     def __init__(self, domains: Iterable[Domain]) -> None:
         self._platform: dict[str, _KnownType] = {}
-        self._tenants: dict[tuple[int, str], _KnownType] = {}
+        self._tenants: dict[tuple[int, str], _KnownType | None] = {}
+        # What was made of which rows, None where that failed: rows seldom change between two looks.
+        self._seen: dict[tuple[int, str], tuple[list[TenantType], _KnownType | None]] = {}
         for domain in domains:
             for name, versions in _by_name(domain.event_types).items():
                 self._platform[name] = _KnownType(_validators(versions), domain.project)
 
     def replace_tenant_types(self, rows: Iterable[TenantType]) -> None:
-        """Take over the tenants' own types; what is not among `rows` is forgotten."""
+        """Take over the tenants' own types; what is not among `rows` is forgotten.
+
+        A type that cannot be used, its schema does not compile for instance, is left out and logged: its events
+        are refused as unknown and can be replayed, and nobody else notices.
+        """
         versions: dict[tuple[int, str], list[TenantType]] = {}
         for row in rows:
             versions.setdefault((row.tenant_id, row.event_type), []).append(row)
-        self._tenants = {
-            key: _KnownType(
-                _validators(EventType(row.event_type, row.version, row.schema) for row in rows),
-                _custom_projection(max(rows, key=lambda row: row.version)),
-            )
-            for key, rows in versions.items()
-        }
+        self._tenants = {key: self._compiled(key, rows_of_type) for key, rows_of_type in versions.items()}
+
+    def _compiled(self, key: tuple[int, str], rows: list[TenantType]) -> _KnownType | None:
+        seen_rows, found = self._seen.get(key, (None, None))
+        if seen_rows != rows:
+            found = _tenant_type(rows)
+            self._seen[key] = (rows, found)
+        return found
 
     def find(self, tenant_id: int, name: str) -> _KnownType | None:
         """The type of that name, as `tenant_id` sees it; the platform's go first."""
@@ -109,19 +120,27 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
 
 
 def same_content(one: str, other: str) -> bool:
-    """Whether two raw events under one id say the same, however they are written.
+    """Whether two raw events under one id say the same, however they are written. Never raises.
 
     An `occurred_at` that either leaves out is no difference, nor is anything outside the envelope's fields.
     """
     if one == other:
         return True
-    left, right = _decode_object(one), _decode_object(other)
-    dated = left.get("occurred_at") is not None and right.get("occurred_at") is not None
-    if dated and parse_instant(left["occurred_at"]) != parse_instant(right["occurred_at"]):
+    try:
+        left, right = (_decode_stored(raw) for raw in (one, other))
+        return _content(left) == _content(right) and (
+            left.occurred_at is None
+            or right.occurred_at is None
+            or parse_instant(left.occurred_at) == parse_instant(right.occurred_at)
+        )
+    except (InvalidEventError, ArithmeticError, ValueError):
+        # Stored under rules of another time: it is not known to say the same.
         return False
-    return all(
-        left.get(name) == right.get(name) for name in ("event_type", "customer_id", "trace_id", "data")
-    )
+
+
+def _content(envelope: Envelope) -> tuple[str, str, str | None, dict[str, Any]]:
+    data = _decode_object(envelope.data)
+    return envelope.event_type, envelope.customer_id, envelope.trace_id, data
 
 
 def _parse_data(raw: bytes, envelope: Envelope) -> dict[str, Any]:
@@ -168,8 +187,7 @@ def _is_outsized(number: Decimal) -> bool:
 def _out_of_range(path: str) -> InvalidEventError:
     return InvalidEventError(
         "number_out_of_range",
-        f"numbers take at most {_MOST_DIGITS} digits and exponents up to ±{_LARGEST_EXPONENT};"
-        " send longer ones as strings",
+        f"numbers take at most {_MOST_DIGITS} digits and exponents up to ±{_LARGEST_EXPONENT}",
         path,
     )
 
@@ -197,9 +215,28 @@ def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
 def _validators(versions: Iterable[EventType]) -> tuple[jsonschema_rs.Draft202012Validator, ...]:
     newest_first = sorted(versions, key=lambda event_type: -event_type.version)
     return tuple(
-        jsonschema_rs.Draft202012Validator(dict(event_type.schema), validate_formats=True)
+        jsonschema_rs.Draft202012Validator(
+            dict(event_type.schema), validate_formats=True, retriever=_refuse_reference
+        )
         for event_type in newest_first
     )
+
+
+def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
+    newest = max(rows, key=lambda row: row.version)
+    try:
+        validators = _validators(EventType(row.event_type, row.version, row.schema) for row in rows)
+        return _KnownType(validators, _custom_projection(newest))
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        log.error(  # noqa: TRY400  # the message says it all, and the trace would quote the schema
+            "event_type_unusable", tenant_id=newest.tenant_id, event_type=newest.event_type, detail=str(error)
+        )
+        return None
+
+
+def _refuse_reference(uri: str) -> NoReturn:
+    """A schema is data of a tenant: what it refers to must lie within it, and nothing is fetched for it."""
+    raise ValueError(f"a reference leads out of the schema, to {uri}")
 
 
 def _custom_projection(row: TenantType) -> Callable[[Event], Projection]:

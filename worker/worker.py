@@ -18,6 +18,7 @@ from common.services import Services, open_services
 from common.settings import load_settings
 from common.wakeup import job_queue
 from worker.cron import Watchdog
+from worker.stages import Stages
 from worker.startup import verify
 
 MAINTENANCE_QUEUE = "maintenance"
@@ -32,7 +33,7 @@ class DrainWorker(SimpleWorker):
     """Runs drains in its own process: it does not fork, and its jobs are JSON.
 
     Beside its jobs it serves ``/metrics``, and, when it listens to the maintenance queue, it runs the cron
-    schedule that wakes whatever has work and no live drain.
+    schedule that wakes each stage that has no live drain.
     """
 
     def __init__(self, queues: Sequence[Any], *args: Any, **options: Any) -> None:
@@ -46,6 +47,7 @@ class DrainWorker(SimpleWorker):
         names = [queue if isinstance(queue, str) else queue.name for queue in queues]
         super().__init__([job_queue(name, connection) for name in names], *args, **options)
         self._services: Services | None = None
+        self._stages: Stages | None = None
 
     @property
     def services(self) -> Services:
@@ -53,6 +55,13 @@ class DrainWorker(SimpleWorker):
         if self._services is None:
             raise RuntimeError("the worker is not at work, so it has no services")
         return self._services
+
+    @property
+    def stages(self) -> Stages:
+        """What builds the stages of this process; it exists while `work` runs."""
+        if self._stages is None:
+            raise RuntimeError("the worker is not at work, so it has no stages")
+        return self._stages
 
     def stop_requested(self) -> bool:
         """Whether a signal asked the worker to finish; drains ask between batches."""
@@ -79,12 +88,16 @@ class DrainWorker(SimpleWorker):
                 verify(services)
             except SettingsError as error:
                 sys.exit(f"The worker cannot start: {error.detail}")
-            self._services, _current = services, self
+            self._services, self._stages, _current = services, Stages(services), self
             services.metrics.before_scrape(lambda: measure_lanes(services.redis, services.metrics))
             services.metrics.before_scrape(lambda: measure_outbox(services.pool, services.metrics))
-            server, thread = start_http_server(
-                settings.worker_metrics_port, settings.worker_metrics_host, services.metrics.registry
-            )
+            try:
+                server, thread = start_http_server(
+                    settings.worker_metrics_port, settings.worker_metrics_host, services.metrics.registry
+                )
+            except OSError as error:
+                port = settings.worker_metrics_port
+                sys.exit(f"The worker cannot start: SSPP_WORKER_METRICS_PORT={port}: {error.strerror}")
             log.info("metrics_served", host=settings.worker_metrics_host, port=server.server_port)
             watchdog = Watchdog(services) if MAINTENANCE_QUEUE in queues else None
             if watchdog:
@@ -97,7 +110,7 @@ class DrainWorker(SimpleWorker):
                 server.shutdown()
                 server.server_close()
                 thread.join()
-                self._services = _current = None
+                self._services = self._stages = _current = None
                 log.info("worker_stopped")
 
     def get_heartbeat_ttl(self, job: Job) -> int:  # noqa: ARG002  # all jobs are alike

@@ -64,6 +64,8 @@ def translated_errors() -> Iterator[None]:
     """Raise the driver's passing failures as `DatabaseUnavailableError`; let all others through."""
     try:
         yield
+    except psycopg.errors.ProgramLimitExceeded:
+        raise  # an operational error by its class, but one that no repetition cures
     except _TRANSIENT as error:
         raise DatabaseUnavailableError(
             f"PostgreSQL is not available: {type(error).__name__}; try again shortly"

@@ -1,6 +1,6 @@
 """The indexes on signals' data, built once a month is over: a GIN index on the hot partition slows every batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -16,15 +16,19 @@ _INDEX_LOCK_TIMEOUT = "10min"
 _sql = Queries("common.database", "data_indexes.sql")
 
 
-def build_closed_month_indexes(connection: Connection, now: datetime) -> list[str]:
+def build_closed_month_indexes(
+    connection: Connection, now: datetime, *, stop: Callable[[], bool] = lambda: False
+) -> list[str]:
     """Build the GIN index on `data` for each month of signals that is over; returns the new names.
 
     Does not block writers. What a killed run left behind, an invalid index, is removed and built anew. Only
-    one run works at a time; any other returns at once.
+    one run works at a time; any other returns at once. `stop` is asked before each index.
     """
     built: list[str] = []
     with autocommit(connection), _index_lock(connection) as taken:
         for partition in list_partitions(connection) if taken else ():
+            if stop():
+                break
             if partition.table != "signals" or partition.ends is None or partition.ends > now:
                 continue
             index = f"{partition.name}_data_gin"

@@ -1,7 +1,7 @@
 """Writing documents in bulk, with an account of every single one of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from elasticsearch import ApiError, Elasticsearch, TransportError
@@ -37,12 +37,14 @@ class BulkOutcome:
     """What became of each document, by its id; every document given is in exactly one of the three.
 
     `ok` is in the index, in this version or a newer one. `retry` was not written for a passing reason: send it
-    again later. `refused` was refused for its content and would be again.
+    again later. `refused` was refused for its content and would be again. `away` is why a request failed as a
+    whole, and with it all that came after; None if the server answered for each document.
     """
 
     ok: set[str] = field(default_factory=set)
     retry: dict[str, Failure] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
+    away: Failure | None = None
 
 
 def write_documents(
@@ -70,7 +72,7 @@ def write_documents(
             away = _send(client, request, outcome)
         else:
             outcome.retry.update((document.id, away) for document in request)
-    return outcome
+    return replace(outcome, away=away)
 
 
 def _requests(documents: Iterable[Document], max_bytes: int) -> Iterator[list[Document]]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
@@ -13,14 +14,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from common.clock import rfc3339
 from common.database.connections import translated_errors
 from common.errors import SettingsError, SsppError
 from infrastructure.database.connections import Connection, connect
+from infrastructure.loading.environment import find_variables
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON array, for machines.")]
+DatabaseEnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file",
+        help="Where DATABASE_URL is read from if not set in the environment.",
+        show_default=".sspp/env, as written by sspp up",
+    ),
+]
 
 _WIDTH_WITHOUT_TERMINAL = 240
 
@@ -37,28 +47,35 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from None
 
 
-def database_url() -> str:
-    """DATABASE_URL of the environment: a command that needs only the database asks for nothing else.
+class Command(TyperCommand):
+    """A command whose usage line shows arguments as their metavars stand, as older releases of typer do."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The pieces of the usage line for `ctx`, a click.Context, without the braces around arguments."""
+        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def database_url(env_file: Path | None = None) -> str:
+    """DATABASE_URL of the environment or else of `env_file`, as `find_variables` looks for it.
+
+    A command that needs only the database asks for nothing else.
 
     Raises:
-        SettingsError: it is not set.
+        SettingsError: it is not set, or `env_file` cannot be read.
     """
-    url = os.environ.get("DATABASE_URL", "")
-    if not url:
-        raise SettingsError("DATABASE_URL is not set; with the local stack: set -a; . .sspp/env; set +a")
-    return url
+    return find_variables(("DATABASE_URL",), os.environ, env_file=env_file)["DATABASE_URL"]
 
 
 @contextmanager
-def database() -> Iterator[Connection]:
-    """A connection to the database of the environment, closed at the end.
+def database(env_file: Path | None = None) -> Iterator[Connection]:
+    """A connection to the database that `database_url` finds, closed at the end.
 
     Raises:
         SettingsError: DATABASE_URL is missing or no PostgreSQL URL, or the database has no schema yet.
         DatabaseUnavailableError: the server cannot be reached or went away.
     """
     try:
-        with translated_errors(), connect(database_url()) as connection:
+        with translated_errors(), connect(database_url(env_file)) as connection:
             yield connection
     except psycopg.errors.UndefinedTable as error:
         raise SettingsError("the database lacks our tables; make them with: sspp migrate") from error

@@ -3,12 +3,14 @@
 import codecs
 import json
 import os
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from common.errors import SettingsError
 from infrastructure.loading.errors import LoadError, MappingError
 from infrastructure.loading.loader import Loader
 from infrastructure.loading.mapping import ColumnMapping
@@ -19,7 +21,7 @@ from infrastructure.loading.mapping_options import (
     read_mapping_file,
 )
 from infrastructure.loading.progress import new_progress
-from infrastructure.loading.readers import Event, Table, read_events
+from infrastructure.loading.readers import BadRow, Event, Table, read_events
 from infrastructure.loading.report import Report
 from infrastructure.loading.retrying import RetryPolicy
 from infrastructure.loading.sender import Sender
@@ -182,10 +184,12 @@ def load(
                 maps or (), constants or (), event_type=event_type, time_format=time_format
             )
             from_file = _mapping_file(opened, file, mapping, given, quiet=quiet)
-            rows = read_events(
-                opened,
-                name=_source_name(source or from_file.source or opened.name),
-                table=_table(opened, from_file, given, delimiter, encoding),
+            rows = _begun(
+                read_events(
+                    opened,
+                    name=_source_name(source or from_file.source or opened.name),
+                    table=_table(opened, from_file, given, delimiter, encoding),
+                )
             )
             if target is None:
                 for row in islice(rows, _SHOWN_BY_DRY_RUN):
@@ -209,7 +213,7 @@ def load(
                     loader.load(rows)
                     if wait and not report.interrupted and not report.error:
                         loader.wait_until_stored(wait_for)
-    except LoadError as error:
+    except (LoadError, SettingsError) as error:
         typer.echo(error.detail, err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
@@ -219,6 +223,16 @@ def load(
     elif not quiet or report.exit_code:
         print(report.as_text())
     raise typer.Exit(report.exit_code)
+
+
+def _begun(rows: Iterator[Event | BadRow]) -> Iterator[Event | BadRow]:
+    """`rows`, the first of which has been read: a mapping that does not fit fails here, before anything is sent.
+
+    Raises:
+        LoadError: there is not even a first row, as the command or the file is wrong.
+    """
+    first = next(rows, None)
+    return rows if first is None else chain((first,), rows)
 
 
 def _mapping_file(

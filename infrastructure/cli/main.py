@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli.console import Commands
+from infrastructure.cli.console import Command, Commands
 from infrastructure.cli.event_types import event_types
 from infrastructure.cli.keys import keys
 from infrastructure.cli.load import load
@@ -43,7 +43,7 @@ def sspp(
 
 
 app.command()(up)
-app.command()(load)
+app.command(cls=Command)(load)
 app.command()(migrate)
 app.command()(seed)
 app.add_typer(tenants, name="tenants")

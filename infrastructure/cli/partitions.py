@@ -7,7 +7,7 @@ import typer
 
 from common.clock import system_clock
 from common.database.partitions import default_rows, drop_expired, ensure_partitions, list_partitions
-from infrastructure.cli.console import AsJson, Commands, database, show
+from infrastructure.cli.console import AsJson, Commands, DatabaseEnvFile, database, show
 
 partitions = typer.Typer(
     cls=Commands, no_args_is_help=True, help="The monthly partitions of events and signals."
@@ -15,9 +15,9 @@ partitions = typer.Typer(
 
 
 @partitions.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: AsJson = False, env_file: DatabaseEnvFile = None) -> None:
     """List the partitions with their months, estimated rows and sizes in bytes."""
-    with database() as connection:
+    with database(env_file) as connection:
         show([asdict(partition) for partition in list_partitions(connection)], as_json=as_json)
         strays = {table: count for table, count in default_rows(connection).items() if count}
     for table, count in strays.items():
@@ -32,9 +32,10 @@ def ensure(
     ahead: Annotated[
         int, typer.Option(min=1, max=120, envvar="SSPP_PARTITIONS_AHEAD", help="How many months ahead.")
     ] = 3,
+    env_file: DatabaseEnvFile = None,
 ) -> None:
     """Make the partitions of the coming months, and empty DEFAULT into those that it has rows of."""
-    with database() as connection:
+    with database(env_file) as connection:
         created = ensure_partitions(connection, now=system_clock(), ahead=ahead)
     typer.echo("\n".join(f"created {name}" for name in created) or "All partitions exist.")
 
@@ -45,6 +46,7 @@ def drop(
         int, typer.Option(min=1, help="How many full months to keep, besides the current one.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    env_file: DatabaseEnvFile = None,
 ) -> None:
     """Drop the events and signals of older months, for good.
 
@@ -54,7 +56,7 @@ def drop(
         typer.confirm(
             f"Delete all events and signals but those of the last {keep_months} months?", abort=True
         )
-    with database() as connection:
+    with database(env_file) as connection:
         expired = drop_expired(connection, now=system_clock(), retention_months=keep_months)
     for name in expired.partitions:
         typer.echo(f"dropped {name}")

@@ -15,7 +15,7 @@ from uuid import UUID
 import typer
 
 from common.clock import rfc3339
-from infrastructure.cli.console import AsJson, Commands, show
+from infrastructure.cli.console import AsJson, Command, Commands, show
 from infrastructure.loading.api_client import ApiClient
 from infrastructure.loading.retrying import RetryPolicy
 from infrastructure.loading.target import ADMIN_KEY, find_target
@@ -81,7 +81,7 @@ def list_(
     show([{name: refusal[name] for name in columns} for refusal in found], as_json=False)
 
 
-@rejected.command("show")
+@rejected.command("show", cls=Command)
 def show_(
     rejection_id: Annotated[
         UUID, typer.Argument(metavar="ID", help="The rejection_id that sspp rejected list shows.")

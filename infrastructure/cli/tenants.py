@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli.console import AsJson, Commands, database, show
+from infrastructure.cli.console import AsJson, Command, Commands, DatabaseEnvFile, database, show
 from infrastructure.database.tenants import create_tenant, list_tenants
 
 tenants = typer.Typer(
@@ -14,18 +14,22 @@ tenants = typer.Typer(
 
 
 @tenants.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: AsJson = False, env_file: DatabaseEnvFile = None) -> None:
     """List the tenants; tenant 0 is the platform itself."""
-    with database() as connection:
+    with database(env_file) as connection:
         show([asdict(tenant) for tenant in list_tenants(connection)], as_json=as_json)
 
 
-@tenants.command()
+@tenants.command(cls=Command)
 def create(
-    slug: Annotated[str, typer.Argument(help="Its name for machines: small letters, digits and hyphens.")],
+    slug: Annotated[
+        str,
+        typer.Argument(metavar="SLUG", help="Its name for machines: small letters, digits and hyphens."),
+    ],
     name: Annotated[str | None, typer.Option(help="Its name for people; the slug, if not given.")] = None,
+    env_file: DatabaseEnvFile = None,
 ) -> None:
     """Make a tenant."""
-    with database() as connection:
+    with database(env_file) as connection:
         tenant = create_tenant(connection, slug, name or slug)
     typer.echo(f"created tenant {tenant.slug} ({tenant.tenant_id})")

@@ -113,6 +113,12 @@ def _run(
 ) -> None:
     supervisor = Supervisor(folder, report=terminal.warn)
     try:
+        # Before anything is started: a port that is taken shall cost nobody the start of three servers.
+        environment = process_environment(os.environ, servers.urls)
+        applications = Applications(folder, environment, port=port, workers=workers)
+        if applications.port_remark:
+            terminal.say(applications.port_remark)
+
         names = ", ".join(server.name for server in servers.embedded) or "no servers: all are given"
         terminal.say(f"starting {names}")
         servers.start(supervisor, cancelled=stop)
@@ -124,8 +130,6 @@ def _run(
         keys = _ensure_keys(folder, servers.urls["DATABASE_URL"])
 
         terminal.say("starting the API and the workers")
-        environment = process_environment(os.environ, servers.urls)
-        applications = Applications(folder, environment, port=port, workers=workers)
         applications.start(supervisor, cancelled=stop)
 
         told = servers.urls | queue_environment(servers.urls) | {"SSPP_API_URL": applications.url} | keys

@@ -73,7 +73,16 @@ class Applications:
     ) -> None:
         if port and not is_free(port):
             raise LocalStackError(f"port {port} is in use; give another --port, or none to take a free one")
-        self.port = port or folder.port("api", _USUAL_PORT)
+        self.port_remark: str | None = None
+        """Why the port is another than that of last time or 8000; None if nothing was in the way."""
+        if port:
+            self.port = port
+        else:
+            preferred = (folder.last_port("api") or _USUAL_PORT, _USUAL_PORT)
+            self.port = folder.port("api", _USUAL_PORT)
+            taken = [wanted for wanted in preferred if wanted != self.port and not is_free(wanted)]
+            if taken:
+                self.port_remark = f"port {taken[0]} is in use, so the API takes {self.port}"
         self.url = f"http://{HOST}:{self.port}"
         self._environment = {**environment, "PORT": str(self.port), "SSPP_HOST": HOST}
         self._workers = workers

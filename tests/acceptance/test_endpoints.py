@@ -1,6 +1,8 @@
 """What anybody who operates or integrates the platform looks at first."""
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -82,11 +84,21 @@ def test_it_lives_and_is_ready_with_every_dependency_by_name(visitor: httpx.Clie
     assert states == dict.fromkeys(("postgresql", "redis", "elasticsearch"), "ok")
 
 
-def test_the_api_and_each_worker_serve_the_promised_metrics(platform: Any, visitor: httpx.Client) -> None:
-    pages = [visitor.get("/metrics")]
-    for worker in ("worker-ingest-1", "worker-ingest-2", "worker-index", "worker-maintenance"):
-        *_, served = (line for line in platform.log_lines(worker) if line["event"] == "metrics_served")
-        pages.append(httpx.get(f"http://{served['host']}:{served['port']}/metrics", trust_env=False))
+def test_the_api_and_each_worker_serve_the_promised_metrics(
+    platform: Any, visitor: httpx.Client, until: Callable[..., Any]
+) -> None:
+    def served_by(worker: str) -> httpx.Response | None:
+        *_, line = (line for line in platform.log_lines(worker) if line["event"] == "metrics_served")
+        try:
+            return httpx.get(f"http://{line['host']}:{line['port']}/metrics", trust_env=False)
+        except httpx.ConnectError:  # another test has just killed it, and it is on its way back
+            return None
+
+    workers = ("worker-ingest-1", "worker-ingest-2", "worker-index", "worker-maintenance")
+    pages = [
+        visitor.get("/metrics"),
+        *(until(functools.partial(served_by, worker), 30) for worker in workers),
+    ]
 
     for page in pages:
         assert page.status_code == 200

@@ -160,9 +160,23 @@ def test_a_server_that_is_away_puts_off_everything_and_raises_nothing(free_port:
     with open_client(f"http://127.0.0.1:{free_port}") as client:
         outcome = write_documents(client, [document(ROW)])
 
-        assert outcome.retry[ROW.signal_id].status is None
+        assert outcome.away
+        assert outcome.away.status is None
+        assert outcome.retry == {ROW.signal_id: outcome.away}
         with pytest.raises(SearchUnavailableError):
             ensure_template(client)
+
+
+def test_an_index_that_is_locked_puts_off_its_own_documents_and_no_others(client: Elasticsearch) -> None:
+    october = variant(1, received_at=datetime(2026, 10, 1, tzinfo=UTC))
+    november = variant(2, received_at=datetime(2026, 11, 1, tzinfo=UTC))
+    client.indices.create(index="signals-2026-10", settings={"index.blocks.write": True})
+
+    outcome = write_documents(client, [october, november])
+
+    assert outcome.ok == {november.id}
+    assert outcome.retry[october.id].status == 403
+    assert outcome.away is None
 
 
 def test_the_asynchronous_client_searches_and_says_when_the_server_is_away(

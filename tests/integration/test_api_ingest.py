@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import re
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -290,3 +292,37 @@ def test_metrics_tell_what_waits_in_the_lanes_and_in_the_outbox(
     assert float(lines["sspp_outbox_depth_signals"]) == 2
     assert float(lines["sspp_outbox_oldest_age_seconds"]) >= 3600
     assert float(lines["sspp_events_accepted_total"]) == 2
+
+
+def test_a_client_that_hangs_up_is_no_failure_of_ours(
+    api: httpx.Client, api_store: Any, api_tenant: int, until: Any
+) -> None:
+    key = api_store.key(api_tenant, "ingest")
+    with socket.create_connection((api.base_url.host, api.base_url.port)) as connection:
+        head = (
+            "POST /v1/events HTTP/1.1",
+            "Host: localhost",
+            f"Authorization: Bearer {key}",
+            "Content-Type: application/json",
+            "Content-Length: 10",
+        )
+        connection.sendall("\r\n".join((*head, "", "1234")).encode())
+
+    def statuses() -> set[str]:
+        text = api.get("/metrics").text
+        return set(
+            re.findall(r'sspp_http_requests_total\{method="POST",route="/v1/events",status="(\d+)"', text)
+        )
+
+    assert until(statuses) == {"499"}
+
+
+def test_a_refusal_is_logged_under_the_request_id_that_it_names(
+    api: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = api.post("/v1/events", content=b"x", headers={"Content-Type": "text/plain"})
+    request_id = answer.json()["instance"].rpartition(":")[2]
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "request_refused" in line]
+    assert request_id in line
+    assert "unsupported_media_type" in line

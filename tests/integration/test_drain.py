@@ -183,14 +183,14 @@ def test_a_drain_shows_life_while_one_step_takes_long(
     drain: Callable[..., Drain], client: Redis, until: Callable[..., Any]
 ) -> None:
     seen: list[set[str]] = []
-    other = Presence(client, QUEUE, "other", liveness_seconds=0.3)
+    other = Presence(client, QUEUE, "other", liveness_seconds=1)
 
     def long_step() -> int:
-        threading.Event().wait(1.0)
+        threading.Event().wait(2.0)
         seen.append(other.live())
         return 1
 
-    drain(ProbeStage(long_step), liveness_seconds=0.3).run()
+    drain(ProbeStage(long_step), liveness_seconds=1).run()
 
     assert seen == [{"me"}]
 

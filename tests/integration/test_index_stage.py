@@ -12,17 +12,20 @@ import pytest
 from elastic_transport import Urllib3HttpNode
 from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
+from structlog.testing import capture_logs
 
 from common.database.connections import open_pool
+from common.database.queries import Queries
 from common.envelope import event_key, signal_id
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.client import open_client
-from common.search.template import ALIAS, TEMPLATE, ensure_template
+from common.search.template import ALIAS, TEMPLATE, ensure_template, index_name
 from common.settings import Settings
-from worker.index import IndexStage
+from worker.index import IndexStage, pause_after
 
 RECEIVED = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
+LOCKED_MONTH = datetime(2026, 10, 3, tzinfo=UTC)
 LAG_SECONDS = 2.0
 
 
@@ -92,6 +95,25 @@ def pending(pool: ConnectionPool) -> list[int]:
             "SELECT batch_id FROM outbox WHERE indexed_at IS NULL ORDER BY 1"
         ).fetchall()
     return [batch_id for (batch_id,) in rows]
+
+
+def put_off(pool: ConnectionPool) -> dict[int, int]:
+    """How often each batch was put off; those that never were are left out."""
+    with pool.connection() as connection:
+        return dict(
+            connection.execute(
+                "SELECT batch_id, attempts FROM outbox WHERE put_off_until IS NOT NULL ORDER BY 1"
+            ).fetchall()
+        )
+
+
+def set_due(pool: ConnectionPool, interval: str) -> None:
+    """Make what was put off due in `interval` from now."""
+    with pool.connection() as connection:
+        connection.execute(
+            "UPDATE outbox SET put_off_until = now() + %s::interval WHERE put_off_until IS NOT NULL",
+            (interval,),
+        )
 
 
 def failures(pool: ConnectionPool) -> list[tuple[Any, ...]]:
@@ -245,6 +267,7 @@ def test_rows_stay_pending_while_search_is_away(
             with pytest.raises(SearchUnavailableError):
                 away.step(0)
     assert pending(pool) == [1]
+    assert put_off(pool) == {}
 
     assert stage.step(0) == 2
     assert pending(pool) == []
@@ -269,6 +292,7 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
     elasticsearch_url: str,
     make_stage: Callable[..., IndexStage],
     stage: IndexStage,
+    metrics: Metrics,
 ) -> None:
     ids = store(pool, 1, 2) + store(pool, 2, 2) + store(pool, 3, 2)
     busy = {"index": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "full"}}}
@@ -276,17 +300,140 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
     def refuse_one(answer: dict[str, Any]) -> dict[str, Any]:
         return {"items": [*answer["items"][:-1], busy]}
 
-    with (
-        answering_bulk_with(elasticsearch_url, refuse_one) as busy_client,
-        pytest.raises(SearchUnavailableError, match=r"put off 1 documents .*429"),
-    ):
-        make_stage(client=busy_client).step(0)
+    with answering_bulk_with(elasticsearch_url, refuse_one) as busy_client, capture_logs() as lines:
+        assert make_stage(client=busy_client).step(0) == 6
 
+    assert put_off(pool) == dict.fromkeys(pending(pool), 1)
     assert len(pending(pool)) == 1
+    assert metrics.registry.get_sample_value("sspp_documents_put_off_total") == 1
+    (line,) = [line for line in lines if line["event"] == "documents_put_off"]
+    assert line == {
+        "event": "documents_put_off",
+        "log_level": "warning",
+        "count": 1,
+        "statuses": {"429": 1},
+    }
+
+    set_due(pool, "0")
     assert stage.step(0) == 2
     assert pending(pool) == []
     assert failures(pool) == []
     assert set(indexed(client)) == set(ids)
+
+
+def test_a_request_that_fails_as_a_whole_puts_no_row_off(
+    pool: ConnectionPool, elasticsearch_url: str, make_stage: Callable[..., IndexStage], metrics: Metrics
+) -> None:
+    store(pool, 1, 2)
+
+    with (
+        answering_bulk_with(elasticsearch_url, lambda _: {"items": []}) as broken,
+        pytest.raises(SearchUnavailableError, match="did not take 2 documents"),
+    ):
+        make_stage(client=broken).step(0)
+
+    assert pending(pool) == [1]
+    assert put_off(pool) == {}
+    assert not metrics.registry.get_sample_value("sspp_documents_put_off_total")
+
+
+@pytest.fixture
+def locked_month(client: Elasticsearch) -> str:
+    """The name of an index of one month that takes no writes."""
+    ensure_template(client)
+    name = index_name(LOCKED_MONTH)
+    client.indices.create(index=name, settings={"index.blocks.write": True})
+    return name
+
+
+@pytest.mark.usefixtures("locked_month")
+def test_newer_rows_are_indexed_while_older_ones_are_put_off(
+    pool: ConnectionPool, client: Elasticsearch, make_stage: Callable[..., IndexStage]
+) -> None:
+    for batch_id in (1, 2):
+        store(pool, batch_id, 2, received_at=LOCKED_MONTH)
+    newer = store(pool, 3, 2)
+    stage = make_stage(batch_events=2)
+
+    assert [stage.step(0) for _ in range(3)] == [2, 2, 2]
+
+    assert set(indexed(client)) == set(newer)
+    assert pending(pool) == [1, 2]
+
+
+@pytest.mark.usefixtures("locked_month")
+def test_rows_that_are_due_again_and_again_do_not_overtake_newer_ones(
+    pool: ConnectionPool, make_stage: Callable[..., IndexStage]
+) -> None:
+    store(pool, 1, 2, received_at=LOCKED_MONTH)
+    stage = make_stage(batch_events=2)
+    stage.step(0)
+    store(pool, 2, 2)
+    set_due(pool, "0")
+
+    assert stage.step(0) == 2
+
+    assert pending(pool) == [1]
+
+
+def test_a_row_that_was_put_off_is_indexed_once_it_is_due(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage, locked_month: str
+) -> None:
+    ids = store(pool, 1, 2, received_at=LOCKED_MONTH)
+    stage.step(0)
+    client.indices.put_settings(index=locked_month, settings={"index.blocks.write": None})
+
+    set_due(pool, "1 hour")
+    assert stage.step(0) == 0
+    set_due(pool, "0")
+    assert stage.step(0) == 2
+
+    assert set(indexed(client)) == set(ids)
+    assert pending(pool) == []
+
+
+@pytest.mark.usefixtures("locked_month")
+def test_the_backlog_does_not_count_what_is_put_off(pool: ConnectionPool, stage: IndexStage) -> None:
+    store(pool, 1, 2, received_at=LOCKED_MONTH)
+    stage.step(0)
+
+    set_due(pool, "1 hour")
+    assert stage.backlog() == 0
+    set_due(pool, "0")
+    assert stage.backlog() > 0
+
+
+@pytest.mark.usefixtures("locked_month")
+def test_a_row_is_put_off_for_longer_each_time(pool: ConnectionPool, stage: IndexStage) -> None:
+    store(pool, 1, 2, received_at=LOCKED_MONTH)
+    for attempts in range(1, 4):
+        with pool.connection() as connection:
+            connection.execute("UPDATE outbox SET put_off_until = now()")
+        assert stage.step(0) == 2
+        assert put_off(pool) == {1: attempts}
+    with pool.connection() as connection:
+        # Counted from the last step, which is later than created_at: the floor holds however slow the machine.
+        row = connection.execute("SELECT put_off_until - created_at FROM outbox").fetchone()
+    assert row is not None
+    assert row[0] >= timedelta(seconds=pause_after(2))
+
+
+def test_the_pause_doubles_from_a_second_up_to_a_minute_for_ever() -> None:
+    assert [pause_after(attempts) for attempts in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert pause_after(2**31 - 1) == 60
+
+
+@pytest.mark.parametrize("statement", ["lock_pending_batches", "estimate_backlog"])
+def test_what_is_due_is_found_through_the_index_of_pending_rows(pool: ConnectionPool, statement: str) -> None:
+    query = getattr(Queries("worker", "index.sql"), statement)
+    with pool.connection() as connection:
+        # An empty table is cheapest to scan: forbid that, to see what the index can serve.
+        connection.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}"))
+
+    assert "outbox_pending" in plan
+    assert "Index Cond: (COALESCE(put_off_until, created_at) <= now())" in plan
+    assert "Sort" not in plan
 
 
 def test_a_refused_document_is_recorded_and_sinks_no_neighbour(

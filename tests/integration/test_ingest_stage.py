@@ -10,21 +10,25 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis.exceptions
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 from redis import Redis
 
 from common.database.connections import open_pool
-from common.errors import DatabaseUnavailableError
+from common.errors import DatabaseUnavailableError, QueueUnavailableError
 from common.metrics import Metrics
 from common.redis import open_redis
+from common.search.client import open_client
+from common.services import Services
 from common.settings import load_settings
 from common.streams import DEPTH_KEY, LANES, Record, depth, encode_entry, lane_of
 from common.wakeup import Waker
 from worker.domains import DOMAINS
 from worker.ingest import IngestStage
+from worker.isolation import FaultLimit, RefusalsWithheldError
 from worker.store import Store
-from worker.validation import EventTypes
+from worker.validation import EventTypes, validate
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 TENANT = 7
@@ -58,15 +62,17 @@ class Pipeline:
         self.redis.hincrby(DEPTH_KEY, lane_of(tenant), len(records))
 
     def stage(self, name: str = "drain-1", store: Store | None = None) -> IngestStage:
-        return IngestStage(
-            name,
-            client=self.redis,
-            store=store or Store(self.pool),
-            types=EventTypes(DOMAINS),
+        services = Services(
+            settings=load_settings(),
+            redis=self.redis,
+            pool=self.pool,
+            search=open_client("http://127.0.0.1:1"),
             waker=Waker(self.redis, liveness_seconds=5),
             metrics=self.metrics,
-            settings=load_settings(),
             clock=lambda: NOW,
+        )
+        return IngestStage(
+            name, services, store=store or Store(self.pool), types=EventTypes(DOMAINS), faults=FaultLimit()
         )
 
     def drain(self) -> int:
@@ -223,7 +229,7 @@ def test_a_batch_committed_but_not_acknowledged_is_taken_again_without_effect(pi
     assert pipeline.value("SELECT count(*) FROM events") == 1
 
     heir = pipeline.stage("heir")
-    _eventually(lambda: heir.rescue({"heir"}) == 1)
+    assert heir.rescue({"heir"}) == 1
     heir.step(0)
 
     assert depth(pipeline.redis) == {}
@@ -322,6 +328,114 @@ def test_an_event_that_postgresql_cannot_hold_is_refused_alone(pipeline: Pipelin
     ]
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_the_guilty_event_is_found_wherever_it_stands(pipeline: Pipeline, bad: int, refused: int) -> None:
+    class Picky(Store):
+        def write(self, events: Any, refused: Any) -> Any:
+            if any(valid.event.event_id == f"e{bad}" for valid in events):
+                raise psycopg.DataError("value out of range")
+            return super().write(events, refused)
+
+    pipeline.push(*(purchase(f"e{number}") for number in range(3)))
+    if refused:
+        pipeline.push(purchase("invalid", amount="x"))
+    stage = pipeline.stage(store=Picky(pipeline.pool))
+    while stage.step(0):
+        pass
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+    assert pipeline.value("SELECT count(*) FROM rejected_events") == 1 + refused
+    assert depth(pipeline.redis) == {}
+
+
+def test_a_fault_of_the_schema_refuses_nothing_and_keeps_the_work(pipeline: Pipeline) -> None:
+    with pipeline.pool.connection() as connection:
+        connection.execute("ALTER TABLE customers RENAME COLUMN totals TO sums")
+    pipeline.push(*(purchase(f"e{number}") for number in range(5)))
+
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        pipeline.stage().step(0)
+
+    assert pipeline.value("SELECT count(*) FROM rejected_events") == 0
+    assert depth(pipeline.redis) == {lane_of(TENANT): 5}
+
+
+def test_an_event_that_breaks_our_code_is_refused_alone(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ingest.validate", _broken_for("e1"))
+    pipeline.push(*(purchase(f"e{number}") for number in range(3)))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+    (refused,) = pipeline.rows("SELECT event_id, code FROM rejected_events")
+    assert (refused["event_id"], refused["code"]) == ("e1", "processing_failed")
+
+
+def test_when_most_events_break_our_code_they_stay_queued(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ingest.validate", _broken_for("e"))
+    pipeline.push(*(purchase(f"e{number}") for number in range(101)))
+    stage = pipeline.stage()
+
+    for _ in range(3):
+        with pytest.raises(RefusalsWithheldError):
+            stage.step(0)
+
+    assert pipeline.value("SELECT count(*) FROM rejected_events") == 0
+    assert depth(pipeline.redis) == {lane_of(TENANT): 101}
+    assert pipeline.metrics.registry.get_sample_value("sspp_refusals_withheld_total") == 3
+
+
+def test_odd_numbers_outside_of_data_make_a_conflict_and_no_harm(pipeline: Pipeline) -> None:
+    for odd in (b"1e99999999999999999999", b"9" * 5000):
+        raw = purchase("e1")
+        pipeline.push_records([Record("e1", NOW, raw[:-1] + b', "x": ' + odd + b"}")])
+        pipeline.push_records([Record("e1", NOW, raw[:-1] + b', "x":  ' + odd + b"}")])
+    pipeline.push(purchase("e2", customer="other"), tenant=8)
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+    assert depth(pipeline.redis) == {}
+
+
+def test_entries_whose_hand_over_broke_off_are_read_again(pipeline: Pipeline) -> None:
+    pipeline.push(purchase("e1"))
+    pipeline.push(purchase("e2"))
+    stage = pipeline.stage()
+    # Redis hands the first entry over, and the reply is lost on its way.
+    lost = stage._consumer._redis.xreadgroup("workers", "drain-1", {lane_of(TENANT): ">"}, count=1)
+    assert lost
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage._consumer._redis, "xreadgroup", _lose_connection)
+        with pytest.raises(QueueUnavailableError):
+            stage.step(0)
+
+    while stage.step(0):
+        pass
+
+    assert pipeline.value("SELECT count(*) FROM events") == 2
+
+
+def test_a_type_of_a_tenant_that_cannot_be_used_stops_nobody(pipeline: Pipeline) -> None:
+    with pipeline.pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO event_types (tenant_id, event_type, version, schema) VALUES"
+            """ (7, 'broken', 1, '{"type": 17}'), (7, 'abroad', 1, '{"$ref": "http://127.0.0.1:1/x.json"}')"""
+        )
+    pipeline.push(purchase("e1"), purchase("b1", event_type="broken"), purchase("b2", event_type="abroad"))
+
+    pipeline.drain()
+
+    assert pipeline.value("SELECT count(*) FROM events") == 1
+    codes = pipeline.rows("SELECT DISTINCT code FROM rejected_events")
+    assert codes == [{"code": "unknown_event_type"}]
+
+
 def test_a_type_that_a_tenant_registers_is_accepted_without_a_restart(pipeline: Pipeline) -> None:
     raw = purchase("e1", event_type="webinar_attended", data={"title": "Scaling"})
     stage = pipeline.stage()
@@ -378,6 +492,18 @@ def test_the_newest_profile_change_wins_field_by_field_whatever_the_order(pipeli
     assert (customer["custom_fields"], customer["tags"]) == ({"seats": 5}, ["vip"])
     assert customer["signal_count"] == 0
     assert pipeline.value("SELECT count(*) FROM signals") == 0
+
+
+def test_numbers_in_custom_fields_stay_numbers_with_all_their_digits(pipeline: Pipeline) -> None:
+    for number, fields in enumerate(
+        ['{"exact": 0.10, "deep": [1.5, 1e2, -7]}', '{"digits": 0.12345678901234567890}']
+    ):
+        raw = purchase(f"u{number}", event_type="customer_updated", data={"custom_fields": "?"})
+        pipeline.push(raw.replace(b'"?"', fields.encode()))
+        pipeline.drain()
+
+    fields = pipeline.value("SELECT custom_fields::text FROM customers")
+    assert fields == '{"deep": [1.5, 100, -7], "exact": 0.10, "digits": 0.12345678901234567890}'
 
 
 def test_text_with_tabs_newlines_and_backslashes_survives_the_copy(pipeline: Pipeline) -> None:
@@ -437,14 +563,18 @@ def test_a_read_follows_the_size_of_entries(pipeline: Pipeline) -> None:
     assert steps < 15
 
 
+def _broken_for(prefix: str) -> Callable[..., Any]:
+    def broken(tenant_id: int, record: Record, *arguments: Any, **options: Any) -> Any:
+        if record.event_id.startswith(prefix):
+            raise ZeroDivisionError
+        return validate(tenant_id, record, *arguments, **options)
+
+    return broken
+
+
+def _lose_connection(*_: Any, **__: Any) -> None:
+    raise redis.exceptions.ConnectionError
+
+
 def _die(*_: Any) -> None:
     raise KeyboardInterrupt
-
-
-def _eventually(condition: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "did not become true within 10 seconds"
-        time.sleep(0.05)

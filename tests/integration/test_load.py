@@ -23,6 +23,14 @@ from infrastructure.cli.load import load
 REPOSITORY = Path(__file__).resolve().parents[2]
 CDNOW = REPOSITORY / "data/cdnow_purchases.csv.gz"
 KEY = "key-for-tests"
+# Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
+INTERRUPTIBLE_LOAD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import typer
+from infrastructure.cli.load import load
+typer.run(load)
+"""
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 
@@ -341,8 +349,15 @@ def test_a_mapping_that_does_not_fit_the_file_sends_nothing(api: Api, tmp_path: 
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     for arguments, message in ((["--map", "customer_id=who"], "no column 'who'"), ([], "needs a mapping")):
         result = run(str(tmp_path / "table.csv"), "--event-type", "note", *arguments)
-        assert (result.exit_code, api.requests) == (1, [])
-        assert message in result.stdout
+        assert (result.exit_code, api.requests, result.stdout) == (2, [], "")
+        assert message in result.stderr
+        assert "again" not in result.stderr
+
+
+def test_standard_input_without_a_name_sends_nothing(api: Api) -> None:
+    result = run("-", stdin=b'{"event_type": "note", "customer_id": "c"}')
+    assert (result.exit_code, api.requests) == (2, [])
+    assert "give --source NAME" in result.stderr
 
 
 def test_ctrl_c_stops_neatly_and_running_again_completes(api: Api, tmp_path: Path) -> None:
@@ -351,8 +366,8 @@ def test_ctrl_c_stops_neatly_and_running_again_completes(api: Api, tmp_path: Pat
     with subprocess.Popen(
         [
             sys.executable,
-            *("-c", "import typer; from infrastructure.cli.load import load; typer.run(load)"),
-            *(file, "--batch-size", "10", "--concurrency", "2"),
+            *("-c", INTERRUPTIBLE_LOAD, file),
+            *("--batch-size", "10", "--concurrency", "2"),
         ],
         cwd=REPOSITORY,
         env=os.environ | {"SSPP_API_URL": api.url, "SSPP_API_KEY": KEY},

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infrastructure.local import stack
+from infrastructure.local.folder import DataFolder
+from infrastructure.local.ports import free_port
 from infrastructure.local.records import identity
 
 Until = Callable[..., object]
@@ -139,6 +143,34 @@ def test_a_stop_during_the_start_leaves_nothing_running(up: Up, until: Until) ->
     until(lambda: "valkey" in up.children(), timeout=30)
     assert up.stop(signal.SIGTERM) == 0
     assert up.children() == {}
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_started(up: Up) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        refused = up.run("--port", str(taken))
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"sspp: port {taken} is in use; give another --port, or none to take a free one\n"
+    )
+    assert "starting" not in refused.stdout
+    assert list((up.path / "logs").iterdir()) == []
+
+
+def test_another_port_than_the_usual_one_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = free_port()
+    monkeypatch.setattr(stack, "_USUAL_PORT", usual)
+    assert stack.Applications(DataFolder(tmp_path), {}).port_remark is None
+    with socket.create_server(("127.0.0.1", usual)):
+        first = stack.Applications(DataFolder(tmp_path), {})
+        again = stack.Applications(DataFolder(tmp_path), {})
+        chosen = stack.Applications(DataFolder(tmp_path), {}, port=free_port())
+    assert first.port != usual
+    assert first.port_remark == again.port_remark == f"port {usual} is in use, so the API takes {first.port}"
+    assert chosen.port_remark is None
+    assert stack.Applications(DataFolder(tmp_path), {}).port_remark is None
 
 
 def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:

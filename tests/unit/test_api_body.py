@@ -72,27 +72,30 @@ def test_an_unknown_encoding_is_refused() -> None:
 
 
 def test_ndjson_lines_may_be_blank_and_may_end_in_crlf() -> None:
-    texts, single = split_events(b'\n{"a":1}\r\n  \t\r\n\n{"b":2}', "application/x-ndjson")
+    texts, single = split_events(b'\n{"a":1}\r\n  \t\r\n\n{"b":2}', "application/x-ndjson", max_events=9)
 
     assert [json.loads(text) for text in texts] == [{"a": 1}, {"b": 2}]
     assert not single
 
 
 def test_an_array_is_cut_into_the_texts_of_its_items() -> None:
-    texts, single = split_events(b' [ {"a": 1.10} , 2,"x" ]', "application/json")
+    texts, single = split_events(b' [ {"a": 1.10} , 2,"x" ]', "application/json", max_events=9)
 
     assert [bytes(text) for text in texts] == [b'{"a": 1.10}', b"2", b'"x"']
     assert not single
 
 
 def test_an_object_is_one_event_and_keeps_its_text() -> None:
-    assert split_events(b'\xef\xbb\xbf\n{ "a": 1 }\n', "application/json") == ([b'{ "a": 1 }'], True)
+    assert split_events(b'\xef\xbb\xbf\n{ "a": 1 }\n', "application/json", max_events=9) == (
+        [b'{ "a": 1 }'],
+        True,
+    )
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/x-ndjson"])
 @pytest.mark.parametrize("body", [b"", b"  \r\n", b"\xef\xbb\xbf"])
 def test_an_empty_body_holds_no_event(body: bytes, media_type: str) -> None:
-    assert split_events(body, media_type)[0] == []
+    assert split_events(body, media_type, max_events=9)[0] == []
 
 
 @pytest.mark.parametrize(
@@ -101,10 +104,25 @@ def test_an_empty_body_holds_no_event(body: bytes, media_type: str) -> None:
 )
 def test_an_array_that_cannot_be_cut_is_refused(body: bytes, code: str) -> None:
     try:
-        texts, _ = split_events(body, "application/json")
+        texts, _ = split_events(body, "application/json", max_events=9)
     except ProblemError as problem:
         assert (problem.status, problem.code) == (422, code)
     else:
         # Invalid UTF-8 within an item is found with the item, and costs its neighbours nothing.
         assert code == "invalid_json"
         assert texts == [b'"\xff"']
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"1\n" * 10, "application/x-ndjson"),
+        (b"\n" * 16_000_000, "application/x-ndjson"),
+        (b"[" + b"1," * 9 + b"1]", "application/json"),
+    ],
+    ids=["lines", "blank lines", "items"],
+)
+def test_more_events_than_allowed_are_refused(body: bytes, media_type: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        split_events(body, media_type, max_events=9)
+    assert (caught.value.status, caught.value.code) == (413, "too_many_events")

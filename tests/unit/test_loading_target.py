@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.loading.errors import LoadError
+from common.errors import SettingsError
 from infrastructure.loading.target import Target, find_target
 
 WRITTEN = "# local\nexport SSPP_API_URL='http://127.0.0.1:1/'\nSSPP_API_KEY=\"written key\"\nDATABASE_URL=x\n"
@@ -30,19 +30,19 @@ def test_the_environment_goes_before_the_file_and_the_option_before_both() -> No
 
 def test_another_file_may_be_named() -> None:
     assert find_target({}, env_file=write_env("other/env")).key == "written key"
-    with pytest.raises(LoadError, match="Cannot read"):
+    with pytest.raises(SettingsError, match="Cannot read"):
         find_target({}, env_file=Path("none"))
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(LoadError, match="SSPP_API_URL and SSPP_API_KEY not found"):
+    with pytest.raises(SettingsError, match="SSPP_API_URL and SSPP_API_KEY are not set"):
         find_target({})
-    with pytest.raises(LoadError, match=r"^SSPP_API_KEY not found"):
+    with pytest.raises(SettingsError, match=r"^SSPP_API_KEY is not set"):
         find_target({}, url="http://x")
 
 
 def test_an_address_must_be_one() -> None:
-    with pytest.raises(LoadError, match="not an http"):
+    with pytest.raises(SettingsError, match="not an http"):
         find_target({"SSPP_API_KEY": "k"}, url="localhost:8000")
 
 

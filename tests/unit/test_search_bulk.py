@@ -72,6 +72,7 @@ def test_an_item_that_was_put_off_is_to_be_sent_again(status: int) -> None:
     assert outcome.ok == {"id-0", "id-2"}
     assert outcome.retry == {"id-1": Failure(status, "some_exception: why")}
     assert not outcome.refused
+    assert outcome.away is None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,8 @@ def test_a_request_that_fails_as_a_whole_puts_off_everything_and_stops_sending(s
     outcome = write_documents(server.client, documents(6, size=400), max_request_bytes=1200)
 
     assert set(outcome.retry) == {f"id-{n}" for n in range(6)}
+    assert outcome.away
+    assert outcome.away.status == status
     assert len(server.requests) == 1
 
 
@@ -120,12 +123,27 @@ def test_a_request_without_an_answer_puts_off_everything() -> None:
     outcome = write_documents(Server(time_out).client, documents(2))
 
     assert outcome.retry == dict.fromkeys(["id-0", "id-1"], Failure(None, "ConnectionTimeout"))
+    assert outcome.away == Failure(None, "ConnectionTimeout")
 
 
 def test_an_answer_that_lacks_items_puts_off_the_whole_request() -> None:
     outcome = write_documents(answering(CREATED).client, documents(2))
 
     assert set(outcome.retry) == {"id-0", "id-1"}
+    assert outcome.away == Failure(None, "answer for 1 of 2 documents")
+
+
+def test_a_server_that_goes_away_later_is_away_and_keeps_what_it_took() -> None:
+    answers = iter([(200, {"items": [CREATED, item(403)]}), (503, {"error": "away"})])
+
+    outcome = write_documents(
+        Server(lambda *_: next(answers)).client, documents(6, size=400), max_request_bytes=1200
+    )
+
+    assert outcome.ok == {"id-0"}
+    assert set(outcome.retry) == {f"id-{n}" for n in range(1, 6)}
+    assert outcome.away
+    assert outcome.away.status == 503
 
 
 def test_requests_are_split_by_bytes_and_every_document_is_sent_once() -> None:
@@ -151,6 +169,7 @@ def test_a_request_too_large_for_the_server_goes_in_halves_down_to_the_one_it_re
     assert outcome.ok == {f"id-{n}" for n in range(5)}
     assert outcome.refused["giant"].status == 413
     assert not outcome.retry
+    assert outcome.away is None
 
 
 def test_a_server_that_goes_away_between_two_halves_loses_none_of_them() -> None:
@@ -160,6 +179,7 @@ def test_a_server_that_goes_away_between_two_halves_loses_none_of_them() -> None
     outcome = write_documents(Server(fail_after_413).client, documents(8))
 
     assert set(outcome.retry) == {f"id-{n}" for n in range(8)}
+    assert outcome.away
 
 
 def test_nothing_to_write_asks_nothing() -> None:

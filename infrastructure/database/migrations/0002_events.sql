@@ -61,7 +61,11 @@ CREATE TABLE event_types (
     schema       jsonb NOT NULL,
     description  text NOT NULL DEFAULT '',
     -- What a tenant's own type means; the platform's types derive both from the event's data.
-    signal_type  text,
+    signal_type  text CHECK (
+        signal_type IN (
+            'outreach', 'engagement', 'high_engagement', 'intent', 'high_intent', 'revenue', 'churn_risk'
+        )
+    ),
     signal_score real CHECK (signal_score BETWEEN 0 AND 1),
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, event_type, version)

@@ -11,10 +11,14 @@ CREATE TABLE outbox (
     received_until timestamptz NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     indexed_at     timestamptz,
+    -- How often Elasticsearch could not take some of its documents, and until when it is left alone since.
+    attempts       integer NOT NULL DEFAULT 0,
+    put_off_until  timestamptz,
     PRIMARY KEY (batch_id, tenant_id)
 );
 
-CREATE INDEX outbox_pending ON outbox (batch_id) WHERE indexed_at IS NULL;
+-- In the order in which rows are due: what is put off lies behind all that can be indexed now.
+CREATE INDEX outbox_pending ON outbox (coalesce(put_off_until, created_at), batch_id) WHERE indexed_at IS NULL;
 
 -- Documents that Elasticsearch refused for their content (4xx): named, never dropped silently.
 CREATE TABLE index_failures (

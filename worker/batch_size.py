@@ -1,0 +1,42 @@
+"""How much an ingest drain takes at a time: enough to be fast, never more than memory should hold."""
+
+from collections.abc import Sequence
+
+from common.streams import Entry
+
+MOST_ENTRIES_OF_A_LANE = 128
+MOST_BYTES = 32 * 1024 * 1024
+"""Raw bytes of one transaction's events; a single entry, of at most some 256 KiB, may exceed what is left."""
+
+
+class ReadSize:
+    """How many entries to read of each lane, so that a read brings about one batch of events.
+
+    Entries hold one event or a hundred, as the traffic has it. Doubling towards the goal and jumping down bounds
+    what one read can bring after small entries gave way to large ones.
+    """
+
+    def __init__(self, batch_events: int) -> None:
+        self._batch_events = batch_events
+        self.entries_of_a_lane = 1
+
+    def follow(self, entries: Sequence[Entry]) -> None:
+        """Learn from what the last read brought."""
+        events = sum(len(entry.records) for entry in entries)
+        if events > self._batch_events:
+            self.entries_of_a_lane = max(1, self.entries_of_a_lane * self._batch_events // events)
+        elif events * 2 <= self._batch_events and len(entries) >= self.entries_of_a_lane:
+            self.entries_of_a_lane = min(self.entries_of_a_lane * 2, MOST_ENTRIES_OF_A_LANE)
+
+
+def next_batch(held: Sequence[Entry], *, most_events: int, most_bytes: int = MOST_BYTES) -> list[Entry]:
+    """As many entries from the front of `held` as stay within both limits, and at least one if there is any."""
+    batch: list[Entry] = []
+    events = size = 0
+    for entry in held:
+        events += len(entry.records)
+        size += sum(len(record.raw) for record in entry.records)
+        if batch and (events > most_events or size > most_bytes):
+            break
+        batch.append(entry)
+    return batch
