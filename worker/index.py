@@ -20,7 +20,7 @@ from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.bulk import BulkOutcome, write_documents
 from common.search.documents import Document, SignalRow, document
-from common.search.template import ensure_template
+from common.search.template import ensure_template, refresh
 from common.settings import Settings
 
 _POLL_SECONDS = 0.05
@@ -68,6 +68,7 @@ class IndexStage:
         self._metrics = metrics
         self._batch_signals = settings.batch_events
         self._clock = clock
+        self._wrote = False
 
     def step(self, wait_seconds: float) -> int:
         """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
@@ -106,7 +107,17 @@ class IndexStage:
         return int(row[0]) if row else 0
 
     def close(self) -> None:
-        """Do nothing: between steps the stage holds neither rows nor connections."""
+        """Make what was written visible to searches.
+
+        While documents stream in, the server's refresh interval does that well enough. At the end of a burst it may
+        not: an index that nobody searched for a while is not refreshed until somebody does.
+
+        Raises:
+            SearchUnavailableError: Elasticsearch is away; it refreshes when it is back.
+        """
+        if self._wrote:
+            self._wrote = False
+            refresh(self._client)
 
     def _index_batch(self, connection: Connection) -> int:
         with connection.transaction():
@@ -118,6 +129,7 @@ class IndexStage:
             with self._timed("write"), closing(self._documents(connection, rows, received_at)) as documents:
                 ensure_template(self._client)
                 outcome = write_documents(self._client, documents)
+            self._wrote |= bool(outcome.ok)
             settled = outcome.retry.keys().isdisjoint
             done = [row for row in rows if settled(row.signal_ids)]
             with self._timed("mark"):

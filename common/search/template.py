@@ -50,6 +50,16 @@ def index_name(received_at: datetime) -> str:
 
 
 @translated_errors()
+def refresh(client: Elasticsearch) -> None:
+    """Make all that was written so far visible to searches.
+
+    Raises:
+        SearchUnavailableError: the server is away or busy.
+    """
+    client.indices.refresh(index=ALIAS, ignore_unavailable=True, allow_no_indices=True)
+
+
+@translated_errors()
 def drop_indices_before(client: Elasticsearch, cutoff: datetime) -> list[str]:
     """Delete the monthly indices whose month ended at or before the (aware) `cutoff`; returns their names.
 

@@ -145,6 +145,17 @@ def test_every_pending_signal_is_indexed_and_its_row_marked(
     assert sample("sspp_index_lag_seconds_sum") == 6 * LAG_SECONDS
 
 
+def test_what_a_drain_wrote_is_found_when_it_ends(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    store(pool, 1, 3)
+    stage.step(0)
+
+    stage.close()
+
+    assert client.count(index=ALIAS)["count"] == 3
+
+
 def test_a_document_says_what_its_row_says(
     pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
 ) -> None:
