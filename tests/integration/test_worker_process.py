@@ -109,15 +109,17 @@ def test_jobs_are_json_and_their_lines_carry_worker_and_batch(
 def test_the_log_shows_the_settings_and_no_password(
     environment: dict[str, str], start: Callable[..., Any]
 ) -> None:
-    worker = start("--burst", "index")
+    url = environment["ELASTICSEARCH_URL"].replace("://", "://elastic:open-sesame@")
+    worker = start("--burst", "index", ELASTICSEARCH_URL=url)
     worker.wait(30)
 
     starting = logged(worker, "worker_starting")
     assert starting
     assert starting["settings"]["SSPP_BATCH_EVENTS"] == 2000
-    password = psycopg.conninfo.conninfo_to_dict(environment["DATABASE_URL"]).get("password")
-    assert password
-    assert password not in worker.log_path.read_text()
+    assert starting["settings"]["ELASTICSEARCH_URL"] == url.replace("open-sesame", "***")
+    assert "open-sesame" not in worker.log_path.read_text()
+    if password := psycopg.conninfo.conninfo_to_dict(environment["DATABASE_URL"]).get("password"):
+        assert password not in worker.log_path.read_text()
 
 
 def test_a_worker_serves_its_metrics_on_the_port_that_it_reports(
