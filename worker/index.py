@@ -24,6 +24,8 @@ from common.search.template import ensure_template, refresh
 from common.settings import Settings
 
 _POLL_SECONDS = 0.05
+# So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
+_BURST_DOCUMENTS = 1000
 _READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -68,7 +70,7 @@ class IndexStage:
         self._metrics = metrics
         self._batch_signals = settings.batch_events
         self._clock = clock
-        self._wrote = False
+        self._unrefreshed = 0
 
     def step(self, wait_seconds: float) -> int:
         """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
@@ -86,9 +88,14 @@ class IndexStage:
             while True:
                 handled = self._index_batch(connection)
                 left = deadline - time.monotonic()
-                if handled or left <= 0:
+                if handled:
                     return handled
+                if left <= 0:
+                    break
                 time.sleep(min(left, _POLL_SECONDS))
+        if self._unrefreshed >= _BURST_DOCUMENTS:
+            self.close()
+        return 0
 
     def rescue(self, live: set[str]) -> int:  # noqa: ARG002 - part of the stage protocol
         """Return 0: the locks of a dead stage are gone with its connection, there is nothing to take over."""
@@ -115,8 +122,8 @@ class IndexStage:
         Raises:
             SearchUnavailableError: Elasticsearch is away; it refreshes when it is back.
         """
-        if self._wrote:
-            self._wrote = False
+        if self._unrefreshed:
+            self._unrefreshed = 0
             refresh(self._client)
 
     def _index_batch(self, connection: Connection) -> int:
@@ -129,7 +136,7 @@ class IndexStage:
             with self._timed("write"), closing(self._documents(connection, rows, received_at)) as documents:
                 ensure_template(self._client)
                 outcome = write_documents(self._client, documents)
-            self._wrote |= bool(outcome.ok)
+            self._unrefreshed += len(outcome.ok)
             settled = outcome.retry.keys().isdisjoint
             done = [row for row in rows if settled(row.signal_ids)]
             with self._timed("mark"):

@@ -156,6 +156,16 @@ def test_what_a_drain_wrote_is_found_when_it_ends(
     assert client.count(index=ALIAS)["count"] == 3
 
 
+def test_a_burst_is_found_at_the_first_pause(
+    pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
+) -> None:
+    store(pool, 1, 1000)
+    while stage.step(0):
+        pass
+
+    assert client.count(index=ALIAS)["count"] == 1000
+
+
 def test_a_document_says_what_its_row_says(
     pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
 ) -> None:
