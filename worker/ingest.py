@@ -53,7 +53,11 @@ class IngestStage:
         if not batch:
             return 0
         self._refresh_types()
-        self._process(batch)
+        try:
+            self._process(batch)
+        except RefusalsWithheldError:
+            self._metrics.count("sspp_refusals_withheld_total")
+            raise
         self._consumer.acknowledge(batch)
         del self._held[: len(batch)]
         return sum(len(entry.records) for entry in batch)
@@ -121,11 +125,7 @@ class IngestStage:
                         "the platform failed on this event; replay it once that is mended",
                     )
                     refused.append(RefusedEvent(entry.tenant_id, record, reason))
-        try:
-            self._faults.admit(faults, len(valid) + len(refused))
-        except RefusalsWithheldError:
-            self._metrics.count("sspp_refusals_withheld_total")
-            raise
+        self._faults.admit(faults, len(valid) + len(refused))
         return valid, refused
 
     def _valid(self, tenant_id: int, record: Record) -> ValidEvent:

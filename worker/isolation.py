@@ -71,7 +71,7 @@ def store_isolating(
         if refused:
             yield store.write([], refused), refused
         if len(events) == 1:
-            limit.admit(1, 1)
+            limit.admit(1, 0)  # as an event it was counted when it was validated
             guilty = [_unstorable(events[0], error)]
             yield store.write([], guilty), guilty
         else:

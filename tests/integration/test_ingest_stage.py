@@ -390,6 +390,22 @@ def test_when_most_events_break_our_code_they_stay_queued(
     assert pipeline.metrics.registry.get_sample_value("sspp_refusals_withheld_total") == 3
 
 
+def test_when_postgresql_refuses_most_events_they_stay_queued_and_it_is_counted(pipeline: Pipeline) -> None:
+    class Refusing(Store):
+        def write(self, events: Any, refused: Any) -> Any:
+            if events:
+                raise psycopg.DataError("value out of range")
+            return super().write(events, refused)
+
+    pipeline.push(*(purchase(f"e{number}") for number in range(110)))
+
+    with pytest.raises(RefusalsWithheldError):
+        pipeline.stage(store=Refusing(pipeline.pool)).step(0)
+
+    assert depth(pipeline.redis) == {lane_of(TENANT): 110}
+    assert pipeline.metrics.registry.get_sample_value("sspp_refusals_withheld_total") == 1
+
+
 def test_odd_numbers_outside_of_data_make_a_conflict_and_no_harm(pipeline: Pipeline) -> None:
     for odd in (b"1e99999999999999999999", b"9" * 5000):
         raw = purchase("e1")
