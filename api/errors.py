@@ -74,6 +74,16 @@ class ProblemError(SsppError):
         self.members = members
 
 
+class ShedError(ProblemError):
+    """A request that is turned away because of overload: nothing is wrong with it, it comes too early.
+
+    `retry_after` says when to come back, in seconds.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, *, retry_after: int) -> None:
+        super().__init__(status, code, detail, headers={"Retry-After": str(retry_after)})
+
+
 def not_found(what: str) -> ProblemError:
     """The 404 for a thing that does not exist, or not for this tenant: nobody learns which."""
     return ProblemError(404, "not_found", what)
@@ -139,7 +149,13 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = as_problem(error)
-        if problem.status >= 500:
+        if "expect" in request.headers:
+            # The client asked whether to send its body, and the answer is no: it may keep the body to itself, but
+            # then this connection cannot carry another request.
+            problem.headers["Connection"] = "close"
+        if isinstance(problem, ShedError):
+            pass  # it is counted: a flood of requests must not become a flood of lines
+        elif problem.status >= 500:
             _log.warning("request_failed", code=problem.code, detail=problem.detail)
         else:  # the detail may quote what was sent
             _log.info("request_refused", status=problem.status, code=problem.code)

@@ -20,11 +20,12 @@ from api.openapi import answer
 from api.responses import json_response
 from common.backlog import SELECT_OUTBOX_BACKLOG, set_outbox_gauges
 from common.database.queries import Queries
-from common.errors import QueueUnavailableError, SsppError
+from common.errors import SsppError
 from common.redis import translated_errors
+from common.redis_durability import INFO_SECTIONS, endangers_events
 from common.search.query import SearchReader
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 6
 """The newest migration that this code relies on; a test keeps it equal to the newest file."""
 
 _CHECK_SECONDS = 2.0
@@ -61,13 +62,22 @@ class Readiness(msgspec.Struct):
 class HealthChecks:
     """The checks behind ``/readyz``, and the rule that sums them up.
 
-    Redis is what accepting events needs, so without it the process is unready. PostgreSQL, migrated, must have
+    Redis is what accepting events needs, so without it, or with one that in production would endanger what it
+    acknowledged, the process is unready. PostgreSQL, migrated, must have
     been seen once: until then no key can be checked. From then on its absence only degrades, and so does that of
     Elasticsearch: to take every API process out of service then would stop the ingest, which goes on without
     them.
     """
 
-    def __init__(self, database: AsyncConnectionPool, redis: Redis, search: SearchReader) -> None:
+    def __init__(
+        self,
+        database: AsyncConnectionPool,
+        redis: Redis,
+        search: SearchReader,
+        *,
+        environment: Literal["production", "development"],
+    ) -> None:
+        self._environment = environment
         self._database = database
         self._redis = redis
         self._search = search
@@ -99,8 +109,9 @@ class HealthChecks:
 
     async def _check_redis(self) -> None:
         with translated_errors():
-            if not await self._redis.ping():
-                raise QueueUnavailableError
+            danger = endangers_events(await self._redis.info(*INFO_SECTIONS))
+        if danger and self._environment == "production":
+            raise SsppError(danger)
 
 
 async def _measure(name: str, check: Callable[[], Awaitable[None]]) -> Dependency:
@@ -165,7 +176,7 @@ async def healthz() -> Response:
                 },
             },
             status=503,
-            description="No events can be accepted: Redis is away, or PostgreSQL was never seen, migrated.",
+            description="No events can be accepted: Redis is away or unsafe, or PostgreSQL was never seen, migrated.",
         ),
     },
 )

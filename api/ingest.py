@@ -8,7 +8,8 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import Principal, requires
-from api.body import JSON_TYPES, NDJSON_TYPES, read_body, split_events
+from api.body import JSON_TYPES, NDJSON_TYPES, split_events
+from api.body_budget import BodyLease
 from api.errors import ProblemError
 from api.ingest_schemas import RECEIPT_EXAMPLE, REQUEST_BODY, Receipt, Refusal
 from api.openapi import answer, problems
@@ -18,6 +19,7 @@ from common.settings import Settings
 from common.streams import Record
 
 _CHECKED_AT_ONCE = 500
+_EVENT_OVERHEAD_BYTES = 256  # what Python needs for an event's id, instant and text beside the text itself
 
 router = APIRouter(tags=["events"])
 log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ log = structlog.get_logger(__name__)
             RECEIPT_EXAMPLE,
             status=202,
         ),
-        **problems(401, 403, 413, 415, 422, 503),
+        **problems(401, 403, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=REQUEST_BODY,
 )
@@ -54,15 +56,23 @@ async def post_events(
             f"send application/json or application/x-ndjson, not {media_type or 'a body without Content-Type'}",
             headers={"Accept-Post": "application/json, application/x-ndjson"},
         )
+    # Before the body is read: what is turned away now costs next to nothing.
+    services.admission.check(principal.tenant_id, int(request.headers.get("content-length", 0)))
+    with services.bodies.lease() as lease:
+        return await _accept(request, principal, media_type, lease)
+
+
+async def _accept(request: Request, principal: Principal, media_type: str, lease: BodyLease) -> Response:
+    services = request.app.state.services
     settings: Settings = services.settings
-    body = await read_body(
-        request.stream(),
-        encoding=request.headers.get("content-encoding", "").strip().lower(),
-        max_bytes=settings.max_body_bytes,
+    texts, single = split_events(
+        await lease.read(request, max_bytes=settings.max_body_bytes),
+        media_type,
+        max_events=settings.max_request_events,
     )
-    texts, single = split_events(body, media_type, max_events=settings.max_request_events)
     if not texts:
         raise ProblemError(422, "empty_request", "the body holds no event")
+    lease.hold(_EVENT_OVERHEAD_BYTES * len(texts))
 
     received_at = services.clock()
     records, refusals = [], []

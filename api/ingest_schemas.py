@@ -83,7 +83,7 @@ def _request_body() -> dict[str, Any]:
             {
                 "name": "Content-Encoding",
                 "in": "header",
-                "schema": {"type": "string", "enum": ["gzip", "identity"]},
+                "schema": {"type": "string", "examples": ["gzip", "identity"]},
                 "description": "Limits hold for the body as sent and as decompressed.",
             },
         ],

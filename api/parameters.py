@@ -1,6 +1,7 @@
 """What requests may ask for: ids in paths, and the query parameters that several lists share."""
 
 import re
+import struct
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
@@ -9,7 +10,7 @@ from fastapi import Path, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.errors import invalid_parameter
-from common.envelope import parse_instant
+from common.envelope import MAX_ID_CHARACTERS, parse_instant
 from common.errors import InvalidEventError
 
 MAX_PAGE = 500
@@ -39,14 +40,14 @@ def decode_id(segment: str) -> str:
     """An id as it stood in the path, percent-decoded; slashes may be encoded or not.
 
     Raises:
-        ValueError: it is empty, no UTF-8, or contains U+0000.
+        ValueError: no event or customer can have it: it has no 1 to 200 characters, is no UTF-8, or contains U+0000.
     """
     try:
         decoded = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
         raise ValueError("must be percent-encoded UTF-8") from None
-    if not decoded or "\0" in decoded:
-        raise ValueError("must not be empty or contain U+0000")
+    if not 1 <= len(decoded) <= MAX_ID_CHARACTERS or "\0" in decoded:
+        raise ValueError(f"takes 1 to {MAX_ID_CHARACTERS} characters, none of them U+0000")
     return decoded
 
 
@@ -67,6 +68,14 @@ def parse_moment(text: str) -> datetime:
 
 
 Instant = Annotated[datetime, BeforeValidator(parse_moment, json_schema_input_type=datetime)]
+
+
+def _single_precision(score: float) -> float:
+    """As PostgreSQL keeps scores; what is too small for that, which it would refuse to compare, is 0."""
+    return float(struct.unpack("f", struct.pack("f", score))[0])
+
+
+Score = Annotated[float, Field(ge=0, le=1), AfterValidator(_single_precision)]
 
 EventId = Annotated[str, Path(examples=["order-1001"]), AfterValidator(decode_id)]
 CustomerId = Annotated[str, Path(examples=["07592"]), AfterValidator(decode_id)]
@@ -97,8 +106,8 @@ class SignalQuery(PeriodQuery):
     customer_id: str | None = Field(None, description="Only of this customer.", examples=["07592"])
     event_type: list[str] = Field([], description="Only of these event types.", examples=[["purchase"]])
     signal_type: list[str] = Field([], description="Only of these signal types.", examples=[["revenue"]])
-    min_score: float | None = Field(
-        None, ge=0, le=1, description="Only with at least this `signal_score`.", examples=[0.7]
+    min_score: Score | None = Field(
+        None, description="Only with at least this `signal_score`.", examples=[0.7]
     )
 
     @property

@@ -14,6 +14,7 @@ from api.responses import json_response
 from api.schemas import Accepted, ProfileUpdate
 from common.clock import rfc3339
 from common.envelope import new_event_id, parse_envelope
+from common.storable import parse_storable
 from common.streams import Record
 
 EVENT_TYPE = "customer_updated"
@@ -33,7 +34,7 @@ _encode = msgspec.json.Encoder().encode
             status=202,
             description="Durable; it is applied in a moment.",
         ),
-        **problems(401, 403, 413, 415, 422, 503),
+        **problems(401, 403, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=request_body(
         ProfileUpdate,
@@ -70,5 +71,7 @@ async def patch_customer(
         }
     )
     parse_envelope(raw, max_nesting=settings.max_nesting)
+    # What the workers would refuse is better said at once, and where in this body it stands.
+    parse_storable(body.text, "")
     await services.publisher.publish(principal.tenant_id, [Record(event_id, now, raw)])
     return json_response(Accepted(event_id), status=202)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import structlog
 from redis.asyncio import Redis
 
+from api.admission import Admission
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
+from common.queued_bytes import count_on
 from common.redis import translated_errors
-from common.streams import DEPTH_KEY, Record, encode_entry, lane_of
+from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.wakeup import Waker, awake_key
 
 INGEST_QUEUE = "ingest"
@@ -44,11 +46,22 @@ class Publisher:
     Args:
         client: Redis, which must run with AOF and ``appendfsync always`` for the promise of `publish` to hold.
         waker: wakes the ingest drains.
+        metrics: where pushes are counted.
+        admission: whether there is room; it learns from every push.
         liveness_seconds: how long the wake-up mark lasts.
     """
 
-    def __init__(self, client: Redis, waker: Waker, metrics: Metrics, *, liveness_seconds: float) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        waker: Waker,
+        metrics: Metrics,
+        admission: Admission,
+        *,
+        liveness_seconds: float,
+    ) -> None:
         self._redis = client
+        self._admission = admission
         self._waker = waker
         self._metrics = metrics
         self._liveness_milliseconds = int(liveness_seconds * 1000)
@@ -77,10 +90,12 @@ class Publisher:
         Raises:
             QueueUnavailableError: Redis is away or refuses writes, or too much waits for it already. The records
                 may or may not have arrived; sending them again is harmless, as their ids make them the same.
+            ShedError: the queue has no room for them.
         """
         if not records:
             return
         size = sum(len(record.raw) for record in records)
+        self._admission.check(tenant_id, size)
         if self._waiting and self._waiting_bytes + size > _WAITING_BYTES:
             raise QueueUnavailableError(
                 "more events arrive than Redis takes in at the moment; try again shortly"
@@ -89,6 +104,7 @@ class Publisher:
         parcel = _Parcel(tenant_id, records, size, request_id)
         self._waiting.append(parcel)
         self._waiting_bytes += size
+        self._admission.reserve(tenant_id, size)
         self._arrived.set()
         await parcel.durable
 
@@ -123,14 +139,20 @@ class Publisher:
         for parcel in parcels:
             by_tenant.setdefault(parcel.tenant_id, []).extend(parcel.records)
         pipeline = self._redis.pipeline(transaction=True)
+        sizes = dict.fromkeys(by_tenant, 0)
         for tenant_id, records in by_tenant.items():
             lane = lane_of(tenant_id)
             for chunk in _chunks(records):
-                pipeline.xadd(lane, encode_entry(tenant_id, chunk))  # type: ignore[arg-type]  # bytes are fields too
+                fields = encode_entry(tenant_id, chunk)
+                sizes[tenant_id] += entry_size(fields)
+                pipeline.xadd(lane, fields)  # type: ignore[arg-type]  # bytes are fields too
             pipeline.hincrby(DEPTH_KEY, lane, len(records))
         pipeline.set(awake_key(INGEST_QUEUE), 1, nx=True, px=self._liveness_milliseconds)
+        count_on(pipeline, sizes)
         with translated_errors():
-            *results, nobody_was_awake = await pipeline.execute()
+            *results, total = await pipeline.execute()
+        self._admission.learn(dict(zip(sizes, results[-len(sizes) :], strict=True)), total)
+        *results, nobody_was_awake = results[: -len(sizes)]
         if nobody_was_awake:
             wakeup = asyncio.create_task(self._wake())
             self._wakeups.add(wakeup)
@@ -154,6 +176,7 @@ class Publisher:
 
     def _settle(self, parcels: list[_Parcel], error: Exception | None) -> None:
         for parcel in parcels:
+            self._admission.release(parcel.tenant_id, parcel.size)
             if parcel.durable.done():  # its request was cancelled; the events went all the same
                 continue
             if error is None:

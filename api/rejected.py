@@ -1,5 +1,6 @@
-"""GET /v1/rejected, and one by its id: what was refused, and why."""
+"""GET /v1/rejected, one by its id, and what is withheld: what was refused or would be, and why."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,7 +16,7 @@ from api.errors import not_found
 from api.openapi import answer, problems
 from api.parameters import PeriodQuery, check_query_text
 from api.responses import cut_page, json_response
-from api.schemas import Rejection, RejectionPage
+from api.schemas import Rejection, RejectionPage, Withheld, WithheldReason
 from common.database.queries import Queries
 
 _EXAMPLE: dict[str, Any] = {
@@ -32,6 +33,13 @@ _EXAMPLE: dict[str, Any] = {
     "status": "open",
     "replayed_at": None,
     "event": {"event_id": "order-1002", "event_type": "purchase", "data": {"amount": -5, "currency": "USD"}},
+}
+
+_WITHHELD_EXAMPLE: dict[str, Any] = {
+    "events": 48210,
+    "oldest_received_at": "2026-11-21T10:31:00.104Z",
+    "reasons": [{"code": "schema_violation", "event_type": "purchase", "events": 12800}],
+    "released_until": None,
 }
 
 router = APIRouter(prefix="/v1/rejected", tags=["refusals"], dependencies=[Depends(check_query_text)])
@@ -86,6 +94,30 @@ async def list_rejections(
         rows, query.limit, scope, lambda row: (row["rejected_at"], row["rejection_id"])
     )
     return json_response(RejectionPage([_rejection(row) for row in page], next_cursor))
+
+
+@router.get(
+    "/withheld",
+    summary="Look at withheld refusals",
+    responses={**answer(Withheld, _WITHHELD_EXAMPLE), **problems(401, 403, 422, 503)},
+)
+async def get_withheld(
+    request: Request, principal: Annotated[Principal, Depends(requires("read"))]
+) -> Response:
+    """When suddenly most events are to be refused, they are withheld instead: they stay queued and are tried again.
+
+    They are stored once they are valid, and refused once `POST /v1/rejected/release` says so.
+    """
+    withheld = request.app.state.services.withheld
+    summary = await asyncio.to_thread(withheld.summary, principal.tenant_id)
+    return json_response(
+        Withheld(
+            events=summary.events,
+            oldest_received_at=summary.oldest_received_at,
+            reasons=[WithheldReason(why.code, why.event_type, events) for why, events in summary.reasons],
+            released_until=summary.released_until,
+        )
+    )
 
 
 @router.get(

@@ -1,7 +1,8 @@
-"""POST /v1/rejected/replay: sends refused events through again."""
+"""POST /v1/rejected/replay sends refused events through again; POST /v1/rejected/release lets refusals be made."""
 
+import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,7 +17,7 @@ from api.parameters import parse_moment
 from api.publisher import Publisher
 from api.request_json import read_json
 from api.responses import json_response
-from api.schemas import Replayed, ReplayRequest
+from api.schemas import Released, ReleaseRequest, Replayed, ReplayRequest
 from common.database.connections import translated_errors
 from common.database.queries import Queries
 from common.streams import Record
@@ -33,7 +34,7 @@ _sql = Queries("api", "rejected.sql")
     summary="Replay refused events",
     responses={
         **answer(Replayed, {"replayed": 12, "more": False}),
-        **problems(401, 403, 413, 415, 422, 503),
+        **problems(401, 403, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=request_body(ReplayRequest, {"code": "unknown_event_type", "limit": 500}, required=False),
 )
@@ -65,6 +66,27 @@ async def replay(request: Request, principal: Annotated[Principal, Depends(requi
             break
     left = await fetch_one(services.database, _sql.has_open, parameters)
     return json_response(Replayed(replayed, more=bool(left and left["more"])))
+
+
+@router.post(
+    "/release",
+    summary="Release withheld refusals",
+    responses={
+        **answer(Released, {"events": 48210, "released_until": "2026-11-21T11:31:00Z"}),
+        **problems(401, 403, 408, 413, 415, 422, 503),
+    },
+    openapi_extra=request_body(ReleaseRequest, {"minutes": 60}, required=False),
+)
+async def release(request: Request, principal: Annotated[Principal, Depends(requires("admin"))]) -> Response:
+    """Refuse after all what is withheld, and for some time whatever is to be refused, however much it is.
+
+    The withheld events are tried once more; those that are valid by then are stored.
+    """
+    services = request.app.state.services
+    body = await read_json(request, max_bytes=_MAX_BODY_BYTES, struct=ReleaseRequest, optional=True)
+    duration = timedelta(minutes=body.value.minutes)
+    events = await asyncio.to_thread(services.withheld.release, principal.tenant_id, duration)
+    return json_response(Released(events, services.clock() + duration))
 
 
 async def _replay_chunk(

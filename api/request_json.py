@@ -5,7 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from fastapi import Request
 
-from api.body import JSON_TYPES, read_body
+from api.body import JSON_TYPES
 from api.errors import ProblemError, invalid_body
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -28,14 +28,12 @@ async def read_json(
     With `optional`, a body that is missing counts as an empty object.
 
     Raises:
-        ProblemError: 413 (larger than `max_bytes`), 415 (other media type) or 422 (not of that shape).
+        ProblemError: 408 (too slow), 413 (larger than `max_bytes`), 415 (other media type), 422 (not of that shape)
+            or 503 (too many bodies in hand).
     """
     headers = request.headers
-    text = await read_body(
-        request.stream(),
-        encoding=headers.get("content-encoding", "").strip().lower(),
-        max_bytes=max_bytes,
-    )
+    with request.app.state.services.bodies.lease() as lease:
+        text = await lease.read(request, max_bytes=max_bytes)
     if not text and optional:
         return Body(b"{}", struct())
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -15,6 +15,8 @@ Item = TypeVar("Item")
 _INSTANT = {"format": "date-time", "examples": ["2026-11-21T10:30:00Z"]}
 # PostgreSQL's text cannot hold U+0000.
 Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+# As the schema of customer_updated has it: JSON Schema's $ stands for the very end, and its \s holds U+FEFF.
+_EMAIL = r"^[^@\s\ufeff]+@[^@\s\ufeff]+$(?!\n)"
 Time = Annotated[datetime, Meta(extra_json_schema=_INSTANT)]
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 Counts = Annotated[
@@ -108,7 +110,7 @@ class ProfileUpdate(Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     """Changes to a customer's profile; fields that are left out stay as they are."""
 
     name: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType | None = UNSET
-    email: Annotated[str, Meta(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")] | UnsetType | None = UNSET
+    email: Annotated[str, Meta(max_length=320, pattern=_EMAIL)] | UnsetType | None = UNSET
     phone: Annotated[str, Meta(min_length=1, max_length=50)] | UnsetType | None = UNSET
     custom_fields: (
         Annotated[
@@ -198,6 +200,40 @@ class Replayed(Struct):
 
     replayed: int
     more: bool
+
+
+class WithheldReason(Struct):
+    """How many withheld events would be refused for a reason."""
+
+    code: str
+    event_type: Annotated[str, Meta(description="Empty if the event does not say.")]
+    events: int
+
+
+class Withheld(Struct, kw_only=True):
+    """Refusals that are withheld, since they were suspiciously many."""
+
+    events: int
+    oldest_received_at: Annotated[
+        Time | None, Meta(description="Of a sample: the 100 batches that come back next.")
+    ]
+    reasons: Annotated[
+        list[WithheldReason], Meta(description="Of the same sample, the most frequent reason first.")
+    ]
+    released_until: Annotated[Time | None, Meta(description="Until then refusals are made all the same.")]
+
+
+class ReleaseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """For how long refusals are to be made, however many they are."""
+
+    minutes: Annotated[int, Meta(ge=1, le=1440)] = 60
+
+
+class Released(Struct):
+    """How many events were withheld, and until when refusals are made."""
+
+    events: int
+    released_until: Time
 
 
 class EventType(Struct, kw_only=True):

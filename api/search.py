@@ -1,5 +1,6 @@
 """GET /v1/search: full text, from Elasticsearch."""
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -16,6 +17,12 @@ from api.responses import cut_page, json_response
 from api.schemas import FoundSignal, SearchPage
 from api.signals import EXAMPLE
 from common.search.query import Hit, SearchRequest
+
+MAX_WORDS = 32
+"""Most words of a search: each costs the server a look through its index, and nobody types more."""
+
+# Scripts that put no spaces between words are indexed by the character.
+_WORD = re.compile(r"[\u2e80-\ud7af\uf900-\ufaff]|[^\W\u2e80-\ud7af\uf900-\ufaff]+")
 
 router = APIRouter(prefix="/v1/search", tags=["signals"], dependencies=[Depends(check_query_text)])
 _decode = msgspec.json.Decoder(FoundSignal).decode
@@ -57,6 +64,8 @@ async def search(
 
     The index follows the database by a moment.
     """
+    if len(_WORD.findall(query.q)) > MAX_WORDS:
+        raise invalid_parameter("q", f"takes at most {MAX_WORDS} words")
     scope = ["search", principal.tenant_id, query.q, *query.scope]
     wanted = SearchRequest(
         tenant_id=principal.tenant_id,

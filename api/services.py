@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
+from api.admission import Admission
 from api.auth import Authenticator
+from api.body_budget import BodyBudget
 from api.health import HealthChecks
 from api.publisher import Publisher
 from common.backlog import measure_lanes
@@ -19,6 +21,7 @@ from common.search.client import open_async_client
 from common.search.query import SearchReader
 from common.settings import Settings
 from common.wakeup import Waker
+from common.withheld import WithheldEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class ApiServices:
     redis: Redis
     search: SearchReader
     publisher: Publisher
+    withheld: WithheldEvents
+    admission: Admission
+    bodies: BodyBudget
     authenticator: Authenticator
     health: HealthChecks
     metrics: Metrics
@@ -58,13 +64,17 @@ async def open_services(
         redis_url = settings.redis_url.get_secret_value()
         redis = open_async_redis(redis_url)
         stack.push_async_callback(redis.aclose)
-        # RQ is synchronous: a client of its own, used in a thread.
+        # RQ is synchronous: a client of its own, used in threads.
         waker_redis = open_redis(redis_url)
         stack.callback(waker_redis.close)
+        admission = Admission(redis, settings, metrics)
+        await admission.start()
+        stack.push_async_callback(admission.stop)
         publisher = Publisher(
             redis,
             Waker(waker_redis, liveness_seconds=settings.liveness_seconds),
             metrics,
+            admission,
             liveness_seconds=settings.liveness_seconds,
         )
         metrics.before_scrape(lambda: measure_lanes(waker_redis, metrics))
@@ -77,8 +87,15 @@ async def open_services(
             redis=redis,
             search=search,
             publisher=publisher,
+            withheld=WithheldEvents(waker_redis),
+            admission=admission,
+            bodies=BodyBudget(
+                max_bytes=settings.max_inflight_bytes,
+                timeout_seconds=settings.body_timeout_seconds,
+                metrics=metrics,
+            ),
             authenticator=Authenticator(database, clock),
-            health=HealthChecks(database, redis, search),
+            health=HealthChecks(database, redis, search, environment=settings.environment),
             metrics=metrics,
             clock=clock,
         )

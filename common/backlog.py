@@ -9,6 +9,7 @@ from common.database.queries import Queries
 from common.errors import TransientError
 from common.metrics import Metrics
 from common.streams import LANES, depth, oldest_ages
+from common.withheld import WithheldEvents
 
 SELECT_OUTBOX_BACKLOG = Queries("common.database", "backlog.sql").select_outbox_backlog
 """A query without parameters: signals waiting, and the age in seconds of the oldest row."""
@@ -17,15 +18,17 @@ log = structlog.get_logger(__name__)
 
 
 def measure_lanes(client: Redis, metrics: Metrics) -> None:
-    """Set the gauges of every lane; while Redis is away they keep their last values."""
+    """Set the gauges of every lane and of what is withheld; while Redis is away they keep their last values."""
     try:
         depths, ages = depth(client), oldest_ages(client)
+        withheld = WithheldEvents(client).events()
     except TransientError as error:
         log.warning("lanes_not_measured", detail=error.detail)
         return
     for lane in LANES:
         metrics.set("sspp_lane_depth_events", depths.get(lane, 0), lane=lane)
         metrics.set("sspp_lane_oldest_age_seconds", ages[lane], lane=lane)
+    metrics.set("sspp_withheld_events", sum(withheld.values()))
 
 
 def measure_outbox(pool: ConnectionPool, metrics: Metrics) -> None:

@@ -19,7 +19,7 @@ from common.metrics import Metrics
 from common.settings import Settings
 from common.wakeup import Presence, Waker
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _SLICE_SECONDS = 0.5  # how long a stop may go unnoticed while waiting
 _HOUSEKEEPING_SECONDS = 1.0
 
@@ -44,8 +44,11 @@ class Stage(Protocol):
         """
         ...
 
-    def rescue(self, live: set[str]) -> int:
-        """Take over what drains that are not among `live` had taken; returns how many items that were."""
+    def rescue(self, live: set[str]) -> int | None:
+        """Take over what drains that are not among `live` had taken.
+
+        Returns how many items that were; None if its hands are full, and it wants to be asked after the next step.
+        """
         ...
 
     def backlog(self) -> int:
@@ -117,10 +120,12 @@ class Drain:
         while not self._stop() and time.monotonic() - started < self._budget:
             try:
                 if time.monotonic() >= next_housekeeping:
-                    next_housekeeping = time.monotonic() + _HOUSEKEEPING_SECONDS
-                    if self._rescue():
+                    rescued = self._rescue()
+                    if rescued is not None:
+                        next_housekeeping = time.monotonic() + _HOUSEKEEPING_SECONDS
+                        self._call_for_help()
+                    if rescued:
                         last_work = time.monotonic()
-                    self._call_for_help()
                 patience = last_work + self._linger - time.monotonic()
                 count = self._stage.step(min(max(patience, 0.0), _SLICE_SECONDS))
             except TransientError as error:
@@ -143,7 +148,7 @@ class Drain:
                 break
         return handled
 
-    def _rescue(self) -> int:
+    def _rescue(self) -> int | None:
         rescued = self._stage.rescue(self._presence.live())
         if rescued:
             log.warning("work_taken_over", stage=self._stage.queue, items=rescued)

@@ -59,8 +59,8 @@ def parse_envelope(raw: bytes, *, max_nesting: int) -> Envelope:
             ``nesting_too_deep``, and the path of the offending field.
     """
     try:
-        envelope = _decode(raw)
         raw.decode()  # msgspec does not look into strings that it skips
+        envelope = _decode(raw)
     except msgspec.ValidationError as error:
         raise _misfit(str(error)) from None
     except UnicodeDecodeError as error:

@@ -32,6 +32,15 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sspp_events_refused_total", "counter", "Events refused by the API, by code.", ("code",)),
     Metric("sspp_push_events", "histogram", "Events that one push to Redis carried.", (), _SIZES),
     Metric("sspp_push_duration_seconds", "histogram", "Time of one push to Redis, until it is on disk."),
+    Metric(
+        "sspp_requests_shed_total",
+        "counter",
+        "Requests turned away because of overload, by code.",
+        ("code",),
+    ),
+    Metric("sspp_queued_bytes", "gauge", "Bytes of events in the queue, those in work included."),
+    Metric("sspp_queued_bytes_limit", "gauge", "SSPP_MAX_QUEUED_BYTES: where the API begins to shed load."),
+    Metric("sspp_body_bytes", "gauge", "Bytes of request bodies that this process holds at the moment."),
     Metric("sspp_lane_depth_events", "gauge", "Events waiting or in work, by lane.", ("lane",)),
     Metric(
         "sspp_lane_oldest_age_seconds", "gauge", "Age of the oldest event not yet stored, by lane.", ("lane",)
@@ -49,7 +58,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "sspp_refusals_withheld_total",
         "counter",
-        "Batches kept queued because refusing them would have dead-lettered too much: the code is the suspect.",
+        "Refusals that the dead-letter guard withheld; an event that comes back and is withheld anew counts again.",
+    ),
+    Metric(
+        "sspp_withheld_events",
+        "gauge",
+        "Events that would be refused, but are withheld as they are suspiciously many. Above 0: look into it.",
     ),
     Metric("sspp_signals_stored_total", "counter", "Signals stored in PostgreSQL."),
     Metric("sspp_store_lag_seconds", "histogram", "From accepted to committed in PostgreSQL, per event."),
@@ -58,6 +72,10 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sspp_signals_indexed_total", "counter", "Documents written to Elasticsearch."),
     Metric("sspp_documents_put_off_total", "counter", "Documents that Elasticsearch could not take yet."),
     Metric("sspp_index_failures_total", "counter", "Documents that Elasticsearch refused for good."),
+    Metric(
+        "sspp_index_resends_total", "counter", "Losses of the search server that were found and acted upon."
+    ),
+    Metric("sspp_signals_reopened_total", "counter", "Signals due for the index again after such a loss."),
     Metric("sspp_index_lag_seconds", "histogram", "From accepted to indexed, per signal."),
     Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),
     Metric("sspp_stage_duration_seconds", "histogram", "Time of one step of a batch.", ("stage", "step")),

@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     elasticsearch_url: SecretStr = Field(
         alias="ELASTICSEARCH_URL", description="Elasticsearch; user and password go into the URL."
     )
+    environment: Literal["production", "development"] = Field(
+        alias="SSPP_ENVIRONMENT",
+        default="production",
+        description="In production a Redis that could lose acknowledged events (no AOF, or a maxmemory-policy other"
+        " than noeviction) is refused; in development it is a warning.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         alias="LOG_LEVEL", default="INFO", description="The least severe level that is logged."
     )
@@ -67,6 +73,46 @@ class Settings(BaseSettings):
         le=64,
         description="Deepest nesting of one event's JSON; the envelope itself is level 1.",
     )
+    max_inflight_bytes: int = Field(
+        alias="SSPP_MAX_INFLIGHT_BYTES",
+        default=256 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of request bodies that one API process holds at a time; beyond it 503. Several times"
+        " SSPP_MAX_BODY_BYTES.",
+    )
+    body_timeout_seconds: float = Field(
+        alias="SSPP_BODY_TIMEOUT_SECONDS",
+        default=60.0,
+        gt=0,
+        description="How long a request's body may take to arrive, in seconds; beyond it 408.",
+    )
+
+    max_queued_bytes: int = Field(
+        alias="SSPP_MAX_QUEUED_BYTES",
+        default=512 * 1024 * 1024,
+        ge=1,
+        description="Bytes of events in the queue, of all tenants; beyond it the API answers 503.",
+    )
+    max_tenant_queued_bytes: int = Field(
+        alias="SSPP_MAX_TENANT_QUEUED_BYTES",
+        default=128 * 1024 * 1024,
+        ge=1,
+        description="Bytes of one tenant's events in the queue; beyond it the API answers the tenant 429.",
+    )
+    max_queue_age_seconds: float = Field(
+        alias="SSPP_MAX_QUEUE_AGE_SECONDS",
+        default=3600.0,
+        ge=0,
+        description="How long the oldest event of a lane may wait, in seconds, before the API answers the lane's"
+        " tenants 503; 0 for any time.",
+    )
+    max_redis_memory: float = Field(
+        alias="SSPP_MAX_REDIS_MEMORY",
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Share of Redis's maxmemory in use from which the API answers 503; without maxmemory no limit.",
+    )
 
     batch_events: int = Field(
         alias="SSPP_BATCH_EVENTS",
@@ -93,6 +139,28 @@ class Settings(BaseSettings):
         description="How long a silent drain or worker counts as alive; its work is taken over after that.",
     )
 
+    max_refused_share: float = Field(
+        alias="SSPP_MAX_REFUSED_SHARE",
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a tenant's recent events beyond which a worker withholds refusals instead of making"
+        " them: its code is the suspect. 1 for no limit.",
+    )
+    refusal_grace: int = Field(
+        alias="SSPP_REFUSAL_GRACE",
+        default=1000,
+        ge=0,
+        description="Recent refusals that are never too many, whatever their share; 100 at most for faults of our own"
+        " code.",
+    )
+    refusal_window_seconds: float = Field(
+        alias="SSPP_REFUSAL_WINDOW_SECONDS",
+        default=600.0,
+        gt=0,
+        description="What counts as recent for refusals, in seconds: after so long 37 % of a count are left.",
+    )
+
     retention_months: int = Field(
         alias="SSPP_RETENTION_MONTHS",
         default=0,
@@ -110,6 +178,13 @@ class Settings(BaseSettings):
         default=900,
         ge=0,
         description="How long indexed outbox rows stay, so that they can be sent again.",
+    )
+    index_resend_seconds: int = Field(
+        alias="SSPP_INDEX_RESEND_SECONDS",
+        default=120,
+        ge=0,
+        description="After a search server restarted or lost writes, at least the last so many seconds of indexing"
+        " before that are sent again; their outbox rows stay for as long as they may be needed.",
     )
 
     worker_metrics_port: int = Field(

@@ -23,7 +23,6 @@ from common.redis import translated_errors
 JOB = "worker.jobs.drain"
 """The RQ job function that runs the drain of the queue named in its only argument."""
 
-_JOB_LIFETIME_SECONDS = 60  # a wake-up nobody heard for so long is stale; the watchdog wakes again anyway
 _FAILURE_LIFETIME_SECONDS = 3600
 
 log = structlog.get_logger(__name__)
@@ -72,7 +71,6 @@ class Waker:
                 JOB,
                 args=(queue,),
                 timeout=-1,
-                ttl=_JOB_LIFETIME_SECONDS,
                 result_ttl=0,
                 failure_ttl=_FAILURE_LIFETIME_SECONDS,
                 description=f"drain {queue}",
@@ -102,7 +100,11 @@ class Presence:
             with translated_errors():
                 self._redis.delete(self._key(self._name))
                 self._redis.srem(_names_key(self._queue), self._name)
-                if not self.live():
+                # Should all others be dead already, the mark must not outlive their signs of life: their work is
+                # free from then on, and nobody else looks for it.
+                if longest := max(self._life_left().values(), default=0):
+                    self._redis.pexpire(awake_key(self._queue), longest)
+                else:
                     self._redis.delete(awake_key(self._queue))
         except QueueUnavailableError as error:
             log.warning("presence_left_to_expire", stage=self._queue, detail=error.detail)
@@ -110,15 +112,7 @@ class Presence:
     def live(self) -> set[str]:
         """The names of the queue's drains that showed life within `liveness_seconds`; forgets the others."""
         with translated_errors():
-            members = cast("set[bytes]", self._redis.smembers(_names_key(self._queue)))
-            names = sorted(member.decode() for member in members)
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.exists(self._key(name))
-            alive = dict(zip(names, pipeline.execute(), strict=True))
-            if gone := [name for name, exists in alive.items() if not exists]:
-                self._redis.srem(_names_key(self._queue), *gone)
-        return {name for name, exists in alive.items() if exists}
+            return set(self._life_left())
 
     def live_workers(self) -> int:
         """How many RQ workers listen to the queue; a dead one counts until its key in Redis expires."""
@@ -146,6 +140,18 @@ class Presence:
             pipeline.sadd(_names_key(self._queue), self._name)
             pipeline.set(awake_key(self._queue), 1, px=milliseconds)
             pipeline.execute()
+
+    def _life_left(self) -> dict[str, int]:
+        """The queue's live drains, and for how many milliseconds each counts as alive without another sign."""
+        members = cast("set[bytes]", self._redis.smembers(_names_key(self._queue)))
+        names = sorted(member.decode() for member in members)
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.pttl(self._key(name))
+        left = dict(zip(names, pipeline.execute(), strict=True))
+        if gone := [name for name, milliseconds in left.items() if milliseconds <= 0]:
+            self._redis.srem(_names_key(self._queue), *gone)
+        return {name: milliseconds for name, milliseconds in left.items() if milliseconds > 0}
 
     def _key(self, name: str) -> str:
         return f"sspp:drain:{self._queue}:{name}"

@@ -161,6 +161,8 @@ def environment(
         "ELASTICSEARCH_URL": elasticsearch_url,
     }
     values = urls | queue_environment(urls)
+    if "REDIS_URL" in _GIVEN:  # a developer's own may well be without AOF
+        values["SSPP_ENVIRONMENT"] = "development"
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     load_settings.cache_clear()

@@ -19,15 +19,19 @@ from common.database.queries import Queries
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.bulk import BulkOutcome, write_documents
-from common.search.documents import Document, SignalRow, document
-from common.search.template import ensure_template, refresh
+from common.search.documents import Document, SignalRow
+from common.search.failures import forget_failures, record_failures
+from common.search.generations import share_generations
+from common.search.indices import Router, refresh
 from common.settings import Settings
+from worker.index_marks import IndexMarks, Sighting
 
 _POLL_SECONDS = 0.05
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
 _READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
 _LONGEST_PAUSE_SECONDS = 60.0
+_LOOK_SECONDS = 1.0  # how often a stage without work asks whether the server lost something
 
 _sql = Queries("worker", "index.sql")
 log = structlog.get_logger(__name__)
@@ -43,6 +47,11 @@ class _OutboxRow:
     received_from: datetime
     received_until: datetime
     attempts: int
+
+    @property
+    def is_resent(self) -> bool:
+        """Whether it was indexed before, so that its documents are most likely there."""
+        return self.attempts < 0
 
 
 class IndexStage:
@@ -71,6 +80,9 @@ class IndexStage:
         self._batch_signals = settings.batch_events
         self._clock = clock
         self._unrefreshed = 0
+        self._marks = IndexMarks(client, metrics, settings)
+        self._next_look = 0.0
+        self._refilling = True  # perhaps
 
     def step(self, wait_seconds: float) -> int:
         """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
@@ -86,7 +98,7 @@ class IndexStage:
         deadline = time.monotonic() + wait_seconds
         with translated_errors(), self._pool.connection() as connection:
             while True:
-                handled = self._index_batch(connection)
+                handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
                 if handled:
                     return handled
@@ -131,14 +143,22 @@ class IndexStage:
             rows = self._lock_rows(connection)
             if not rows:
                 return 0
+            seen = self._marks.look(connection)
+            if seen.losses:
+                return self._resend(connection, seen)
+            # Only now that the rows are locked, so that a rebuild of the index misses none of their signals.
+            router = Router(self._client, share_generations(connection))
             received_at: dict[str, datetime] = {}
             # Closed at once, whatever happens: its cursor must not outlive the transaction.
-            with self._timed("write"), closing(self._documents(connection, rows, received_at)) as documents:
-                ensure_template(self._client)
-                outcome = write_documents(self._client, documents)
+            batch = self._documents(connection, rows, router, received_at)
+            with self._timed("write"), closing(batch) as documents:
+                # Without the nodes' word, only a document that is written shows a loss to the next look.
+                skip_present = bool(seen.nodes) and any(row.is_resent for row in rows)
+                outcome = write_documents(self._client, documents, skip_present=skip_present)
             self._unrefreshed += len(outcome.ok)
             settled = outcome.retry.keys().isdisjoint
-            done = [row for row in rows if settled(row.signal_ids)]
+            confirmed = self._marks.confirm(connection, seen, outcome.written)
+            done = [row for row in rows if confirmed and settled(row.signal_ids)]
             with self._timed("mark"):
                 self._mark(connection, rows, done, outcome)
                 if not outcome.away:
@@ -151,6 +171,29 @@ class IndexStage:
                 f" ({reason if status is None else f'{status}: {reason}'}); they are sent again"
             )
         return sum(max(1, len(row.signal_ids)) for row in rows)
+
+    def _look_back(self, connection: Connection) -> int:
+        """With nothing new to index: see to what the server lost; returns how much that adds to the outbox."""
+        if self._refilling:
+            with connection.transaction():
+                added = self._marks.refill(connection)
+            self._refilling = added > 0
+            if added:
+                return added
+        if time.monotonic() < self._next_look:
+            return 0
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        try:
+            with connection.transaction():
+                seen = self._marks.look(connection)
+                self._refilling = seen.refilling
+                return self._resend(connection, seen) if seen.losses else 0
+        except SearchUnavailableError:
+            return 0  # nothing waits for it
+
+    def _resend(self, connection: Connection, seen: Sighting) -> int:
+        self._refilling = True
+        return max(1, self._marks.resend(connection, seen))
 
     def _lock_rows(self, connection: Connection) -> list[_OutboxRow]:
         """Lock the free rows that are due first, about a batch's worth of signals and at least one row.
@@ -172,7 +215,11 @@ class IndexStage:
         return rows
 
     def _documents(
-        self, connection: Connection, rows: Sequence[_OutboxRow], received_at: dict[str, datetime]
+        self,
+        connection: Connection,
+        rows: Sequence[_OutboxRow],
+        router: Router,
+        received_at: dict[str, datetime],
     ) -> Generator[Document, None, None]:
         """Yield the documents of the rows' signals that still exist, and note when each was received."""
         with connection.cursor("batch_signals", row_factory=class_row(SignalRow)) as cursor:
@@ -188,7 +235,7 @@ class IndexStage:
             )
             for signal in cursor:
                 received_at[signal.signal_id] = signal.received_at
-                yield document(signal)
+                yield from router.documents(signal)
 
     def _mark(
         self,
@@ -201,22 +248,9 @@ class IndexStage:
             _sql.mark_indexed,
             {"batch_ids": [row.batch_id for row in done], "tenant_ids": [row.tenant_id for row in done]},
         )
-        connection.execute(
-            _sql.forget_failures,
-            {"signal_ids": list(outcome.ok), "tenant_ids": list({row.tenant_id for row in rows})},
-        )
-        if outcome.refused:
-            tenants = {signal_id: row.tenant_id for row in rows for signal_id in row.signal_ids}
-            refused = sorted(outcome.refused.items())
-            connection.execute(
-                _sql.record_failures,
-                {
-                    "signal_ids": [signal_id for signal_id, _ in refused],
-                    "tenant_ids": [tenants[signal_id] for signal_id, _ in refused],
-                    "statuses": [failure.status for _, failure in refused],
-                    "reasons": [failure.reason for _, failure in refused],
-                },
-            )
+        forget_failures(connection, outcome.ok, (row.tenant_id for row in rows))
+        tenants = {signal_id: row.tenant_id for row in rows for signal_id in row.signal_ids}
+        record_failures(connection, outcome.refused, tenants)
 
     def _put_off(self, connection: Connection, rows: Sequence[_OutboxRow]) -> None:
         if rows:

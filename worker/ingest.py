@@ -2,21 +2,27 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
 
 from common.errors import InvalidEventError, QueueUnavailableError
+from common.lane_consumer import LaneConsumer
 from common.services import Services
-from common.streams import Entry, LaneConsumer, Record, depth
+from common.streams import Entry, Record, depth
+from common.withheld import WithheldEvents, WithheldPart
 from worker.batch_size import ReadSize, next_batch
-from worker.isolation import FaultLimit, RefusalsWithheldError, store_isolating
+from worker.guard import RefusalGuard
+from worker.isolation import broke_the_code, store_isolating
 from worker.refusals import RefusedEvent, envelope_hints
 from worker.store import Store, StoredBatch
 from worker.validation import EventTypes, ValidEvent, validate
+from worker.withholding import BatchRefusals
 
 _TYPES_FRESH_SECONDS = 5.0
 _NAMED_TRACES = 20
+_LOGGED_FAULTS = 10
 
 log = structlog.get_logger(__name__)
 
@@ -25,21 +31,22 @@ class IngestStage:
     """Takes record batches from the lanes, stores what is new in them, and acknowledges them.
 
     One stage serves one drain: the entries that it took stay under its name until they are stored. `types` and
-    `faults` outlive it and belong to the process.
+    `guard` outlive it and belong to the process.
     """
 
     queue = "ingest"
 
     def __init__(
-        self, name: str, services: Services, *, store: Store, types: EventTypes, faults: FaultLimit
+        self, name: str, services: Services, *, store: Store, types: EventTypes, guard: RefusalGuard
     ) -> None:
         self._services = services
         self._metrics = services.metrics
-        self._consumer = LaneConsumer(services.redis, name)
+        self._consumer = LaneConsumer(services.redis, name, max_event_bytes=services.settings.max_event_bytes)
         self._store = store
         self._types = types
         self._types_loaded = -math.inf
-        self._faults = faults
+        self._guard = guard
+        self._withheld = WithheldEvents(services.redis)
         self._held: list[Entry] = []
         self._read_size = ReadSize(services.settings.batch_events)
         self._consumer.create_groups()
@@ -53,19 +60,22 @@ class IngestStage:
         if not batch:
             return 0
         self._refresh_types()
-        try:
-            self._process(batch)
-        except RefusalsWithheldError:
-            self._metrics.count("sspp_refusals_withheld_total")
-            raise
-        self._consumer.acknowledge(batch)
+        refusals = BatchRefusals(batch, self._guard, self._withheld)
+        entries = [f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch]
+        # The entries link these lines to those of the API, which name the requests that brought them.
+        with structlog.contextvars.bound_contextvars(entries=entries):
+            self._process(batch, refusals)
+            parts = refusals.parts()
+            self._put_away(batch, parts)
+            refusals.settle(parts)
         del self._held[: len(batch)]
+        self._bring_more_back(batch, parts)
         return sum(len(entry.records) for entry in batch)
 
-    def rescue(self, live: set[str]) -> int:
+    def rescue(self, live: set[str]) -> int | None:
         """Take over about a batch from drains that are gone; see `common.drain.Stage`."""
         if self._held:
-            return 0
+            return None  # memory is bounded by holding one read's worth at a time
         self._held = self._consumer.claim_orphans(live, self._services.settings.batch_events)
         self._metrics.count("sspp_entries_claimed_total", len(self._held))
         return sum(len(entry.records) for entry in self._held)
@@ -84,29 +94,52 @@ class IngestStage:
             self._types.replace_tenant_types(self._store.tenant_types())
             self._types_loaded = time.monotonic()
 
-    def _process(self, batch: Sequence[Entry]) -> None:
+    def _put_away(self, batch: Sequence[Entry], parts: Sequence[WithheldPart]) -> None:
+        """Take the batch out of the lanes: `parts` of it are withheld, all else is stored."""
+        self._metrics.count("sspp_refusals_withheld_total", self._withheld.withhold(parts))
+        withheld = {(part.entry.lane, part.entry.entry_id) for part in parts}
+        self._consumer.acknowledge([entry for entry in batch if (entry.lane, entry.entry_id) not in withheld])
+
+    def _bring_more_back(self, batch: Sequence[Entry], parts: Sequence[WithheldPart]) -> None:
+        """Where withheld events turned out valid, or were released, bring back as many as just came through."""
+        came, kept = Counter[int](), Counter[int]()
+        for entry in batch:
+            if entry.withheld:
+                came[entry.tenant_id] += len(entry.records)
+        for part in parts:
+            if part.entry.withheld:
+                kept[part.entry.tenant_id] += len(part.records)
+        for tenant_id, events in came.items():
+            if kept[tenant_id] < events:
+                self._withheld.bring_back(tenant_id, events)
+
+    def _process(self, batch: Sequence[Entry], refusals: BatchRefusals) -> None:
         started = time.perf_counter()
         valid, refused = self._validate(batch)
+        admitted = refusals.admit(refused)
         validated = time.perf_counter()
-        entries = [f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch]
-        # The entries link these lines to those of the API, which name the requests that brought them.
-        with structlog.contextvars.bound_contextvars(entries=entries):
-            for stored, also_refused in store_isolating(self._store, valid, refused, self._faults):
-                self._account(stored, also_refused)
+        self._store_all(valid, admitted, refusals)
         finished = time.perf_counter()
         self._observe("validate", validated - started)
         self._observe("store", finished - validated)
         self._metrics.observe("sspp_batch_size", len(valid) + len(refused), stage=self.queue)
 
+    def _store_all(
+        self, valid: Sequence[ValidEvent], refused: Sequence[RefusedEvent], refusals: BatchRefusals
+    ) -> None:
+        guilty: list[RefusedEvent] = []
+        for stored, also_refused in store_isolating(self._store, valid, refused, guilty):
+            self._account(stored, also_refused)
+        # All at once, so that the guard sees how many they are before the first is refused.
+        if guilty and (admitted := refusals.admit(guilty)):
+            for stored, also_refused in store_isolating(self._store, [], admitted, guilty):
+                self._account(stored, also_refused)
+
     def _observe(self, step: str, seconds: float) -> None:
         self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)
 
     def _validate(self, batch: Sequence[Entry]) -> tuple[list[ValidEvent], list[RefusedEvent]]:
-        """Split a batch into valid events and refusals.
-
-        Raises:
-            RefusalsWithheldError: so many break our code that the code is the suspect.
-        """
+        """Split a batch into valid events and refusals."""
         valid: list[ValidEvent] = []
         refused: list[RefusedEvent] = []
         faults = 0
@@ -118,14 +151,12 @@ class IngestStage:
                     refused.append(RefusedEvent(entry.tenant_id, record, error))
                 except Exception:
                     # A bug of ours, met by this event: it must not take its neighbours along.
-                    log.exception("event_broke_the_code", event_id=record.event_id, tenant_id=entry.tenant_id)
                     faults += 1
-                    reason = InvalidEventError(
-                        "processing_failed",
-                        "the platform failed on this event; replay it once that is mended",
-                    )
-                    refused.append(RefusedEvent(entry.tenant_id, record, reason))
-        self._faults.admit(faults, len(valid) + len(refused))
+                    if faults <= _LOGGED_FAULTS:  # they may be thousands, all of one kind
+                        log.exception(
+                            "event_broke_the_code", event_id=record.event_id, tenant_id=entry.tenant_id
+                        )
+                    refused.append(broke_the_code(entry.tenant_id, record))
         return valid, refused
 
     def _valid(self, tenant_id: int, record: Record) -> ValidEvent:

@@ -1,8 +1,9 @@
-"""Storing a batch that PostgreSQL may refuse for the content of some event: the guilty one is found and refused."""
+"""Storing a batch that may fail for the content of some event: the guilty one is found, its neighbours are stored."""
 
 from collections.abc import Iterator, Sequence
 
 import psycopg
+import structlog
 
 from common.errors import InvalidEventError, TransientError
 from common.streams import Record
@@ -11,81 +12,72 @@ from worker.store import Store, StoredBatch
 from worker.validation import ValidEvent
 
 # What a value can cause. A missing column or a failing server is nobody's content.
-_CONTENT_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+_CONTENT_ERRORS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
+
+log = structlog.get_logger(__name__)
 
 
-class RefusalsWithheldError(TransientError):
-    """Too many events fail for a reason that may be ours; they stay queued until the code is mended."""
+class BatchFailedError(TransientError):
+    """The batch fails for a reason that no event can cause; it stays queued until that is mended."""
 
-    code = "refusals_withheld"
-
-
-class FaultLimit:
-    """Bounds how much may be refused for faults that may be our own: an event that breaks a projection, say.
-
-    One such event must not stop the others. But when most of what arrives fails that way, the code is the
-    suspect, and refusing it all would only bury the work. So beyond a grace of 100, faults may make up half of
-    the last thousand events at the most.
-    """
-
-    grace, share, window = 100, 0.5, 1000
-
-    def __init__(self) -> None:
-        self._events = self._faults = 0.0
-
-    def admit(self, faults: int, events: int) -> None:
-        """Count a batch of `events` of which `faults` are to be refused.
-
-        Raises:
-            RefusalsWithheldError: that would be too many; the batch is not counted.
-        """
-        if faults and self._faults + faults > max(self.grace, self.share * (self._events + events)):
-            raise RefusalsWithheldError
-        self._events += events
-        self._faults += faults
-        if self._events > self.window:
-            fading = self.window / self._events
-            self._events, self._faults = self._events * fading, self._faults * fading
+    code = "batch_failed"
 
 
 def store_isolating(
-    store: Store, events: Sequence[ValidEvent], refused: Sequence[RefusedEvent], limit: FaultLimit
+    store: Store, events: Sequence[ValidEvent], refused: Sequence[RefusedEvent], guilty: list[RefusedEvent]
 ) -> Iterator[tuple[StoredBatch, Sequence[RefusedEvent]]]:
-    """Store a batch; what PostgreSQL cannot hold is refused with code ``unstorable``, its neighbours are stored.
+    """Store a batch; an event that cannot be stored is told from its neighbours, which are.
 
     A batch that fails for its content is halved until the guilty event stands alone, in as many transactions as
-    that takes.
+    that takes. It is then added to `guilty` as a refusal to be made: with code ``unstorable`` if PostgreSQL cannot
+    hold it, and ``processing_failed`` if it breaks our own code.
 
     Yields:
         What each transaction stored and refused.
 
     Raises:
-        TransientError: try the whole again; what was stored already is then known.
-        psycopg.Error: not the content is at fault.
+        TransientError: try the whole again; what was stored already is then known. If it is a BatchFailedError,
+            something of ours has to be mended first, the database's schema for instance.
     """
     try:
         yield store.write(events, refused), refused
-    except _CONTENT_ERRORS as error:
-        if not events:
-            raise
+    except TransientError:
+        raise
+    except Exception as error:
+        if not events or (isinstance(error, psycopg.Error) and not isinstance(error, _CONTENT_ERRORS)):
+            log.exception("batch_failed", events=len(events), refused=len(refused))
+            raise BatchFailedError(
+                f"storing fails for a reason that no event can cause: {type(error).__name__}"
+            ) from error
         if refused:
-            yield store.write([], refused), refused
+            yield from store_isolating(store, [], refused, guilty)
         if len(events) == 1:
-            limit.admit(1, 0)  # as an event it was counted when it was validated
-            guilty = [_unstorable(events[0], error)]
-            yield store.write([], guilty), guilty
+            guilty.append(_guilty(events[0], error))
         else:
             middle = len(events) // 2
-            yield from store_isolating(store, events[:middle], [], limit)
-            yield from store_isolating(store, events[middle:], [], limit)
+            yield from store_isolating(store, events[:middle], [], guilty)
+            yield from store_isolating(store, events[middle:], [], guilty)
 
 
-def _unstorable(valid: ValidEvent, error: psycopg.Error) -> RefusedEvent:
-    event = valid.event
+def broke_the_code(tenant_id: int, record: Record) -> RefusedEvent:
+    """The refusal of an event that met a bug of ours."""
     reason = InvalidEventError(
-        "unstorable",
-        f"PostgreSQL cannot hold this event: {error.diag.message_primary or type(error).__name__}",
+        "processing_failed", "the platform failed on this event; replay it once that is mended"
     )
-    return RefusedEvent(
-        event.tenant_id, Record(event.event_id, event.received_at, valid.raw.encode()), reason
-    )
+    return RefusedEvent(tenant_id, record, reason)
+
+
+def _guilty(valid: ValidEvent, error: Exception) -> RefusedEvent:
+    event = valid.event
+    record = Record(event.event_id, event.received_at, valid.raw.encode())
+    if not isinstance(error, psycopg.Error):
+        log.error("event_broke_the_code", event_id=event.event_id, tenant_id=event.tenant_id, exc_info=error)
+        return broke_the_code(event.tenant_id, record)
+    why = error.diag.message_primary or type(error).__name__
+    reason = InvalidEventError("unstorable", f"PostgreSQL cannot hold this event: {why}")
+    return RefusedEvent(event.tenant_id, record, reason)

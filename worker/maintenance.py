@@ -17,7 +17,7 @@ from common.database.connections import translated_errors
 from common.database.data_indexes import build_closed_month_indexes
 from common.database.partitions import drop_expired, ensure_partitions, month_start
 from common.database.queries import Queries
-from common.search.template import drop_indices_before
+from common.search.indices import drop_indices_before
 from common.settings import Settings
 
 _OUTBOX_BATCH = 2_000
@@ -68,7 +68,8 @@ def drop_expired_indices(client: Elasticsearch, settings: Settings, clock: Clock
 def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime) -> int:
     """Delete the outbox rows that were indexed before `cutoff`, some at a time; returns how many.
 
-    Rows that are not indexed yet stay, however old they are.
+    Rows that are not indexed yet stay, however old they are, and so do those that a loss of the search server's
+    last writes would need (worker/index_marks.py).
     """
     deleted = 0
     while True:

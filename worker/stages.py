@@ -2,10 +2,11 @@
 
 from common.drain import Stage
 from common.services import Services
+from common.withheld import WithheldEvents
 from worker.domains import DOMAINS
+from worker.guard import GuardLimits, RefusalGuard
 from worker.index import IndexStage
 from worker.ingest import IngestStage
-from worker.isolation import FaultLimit
 from worker.store import Store
 from worker.validation import EventTypes
 
@@ -16,7 +17,11 @@ class Stages:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._types = EventTypes(DOMAINS)
-        self._faults = FaultLimit()
+        limits = services.settings
+        self._guard = RefusalGuard(
+            GuardLimits(limits.max_refused_share, limits.refusal_grace, limits.refusal_window_seconds)
+        )
+        self._withheld_came_back = False
         self._builders = {"ingest": self._ingest, "index": self._index}
 
     def build(self, queue: str, name: str) -> Stage:
@@ -29,8 +34,12 @@ class Stages:
         return self._builders[queue](name)
 
     def _ingest(self, name: str) -> Stage:
+        if not self._withheld_came_back:
+            # Once a process: its code may know better than that which withheld them.
+            WithheldEvents(self._services.redis).bring_some_back()
+            self._withheld_came_back = True
         store = Store(self._services.pool)
-        return IngestStage(name, self._services, store=store, types=self._types, faults=self._faults)
+        return IngestStage(name, self._services, store=store, types=self._types, guard=self._guard)
 
     def _index(self, _name: str) -> Stage:  # a transaction takes its rows, no name does
         s = self._services

@@ -8,9 +8,12 @@ import structlog
 from common.database.connections import translated_errors as database_errors
 from common.database.queries import Queries
 from common.errors import SettingsError, TransientError
-from common.redis import translated_errors as queue_errors
+from common.redis_durability import check_durability
 from common.search.client import translated_errors as search_errors
 from common.services import Services
+
+# Search may be slow or stuck; nothing else is to wait for it.
+_SEARCH_PATIENCE_SECONDS = 2.0
 
 _sql = Queries("worker", "startup.sql")
 
@@ -52,10 +55,9 @@ def _check_database(services: Services) -> None:
 
 
 def _check_redis(services: Services) -> None:
-    with queue_errors():
-        services.redis.ping()
+    check_durability(services.redis, services.settings.environment)
 
 
 def _check_search(services: Services) -> None:
     with search_errors():
-        services.search.info()
+        services.search.options(request_timeout=_SEARCH_PATIENCE_SECONDS).info()

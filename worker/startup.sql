@@ -1,5 +1,5 @@
 -- name: select_nothing
 -- Fails unless the tables and columns that the stages need are there and may be read.
-SELECT event_keys.tenant_id, customers.heat, outbox.put_off_until
-FROM event_keys, events, signals, customers, rejected_events, event_types, outbox
+SELECT event_keys.tenant_id, customers.heat, outbox.put_off_until, search_indices.rebuilding
+FROM event_keys, events, signals, customers, rejected_events, event_types, outbox, search_indices
 LIMIT 0

@@ -1,7 +1,6 @@
 """From raw record to valid event: the envelope again, what the stores can hold, and the type's JSON Schema."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
@@ -12,13 +11,10 @@ import structlog
 
 from common.envelope import Envelope, event_key, parse_envelope, parse_instant
 from common.errors import InvalidEventError
+from common.storable import escape_step, parse_storable
 from common.streams import Record
 from worker.domains.custom import project_custom
 from worker.domains.domain import Domain, Event, EventType, Projection, SignalType
-
-# What PostgreSQL's jsonb, Elasticsearch and every client can hold without loss (docs/signal_lifecycle.md).
-_MOST_DIGITS, _LARGEST_EXPONENT = 100, 308
-_LONG_NUMBER, _LARGE_EXPONENT = re.compile(rb"[0-9.]{100}"), re.compile(rb"[0-9][eE][+-]?[0-9]{3}")
 
 _decode_stored = msgspec.json.Decoder(Envelope).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
@@ -92,11 +88,12 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
     """Turn a raw record into a valid event with its meaning. Pure: the same record gives an equal result.
 
     Raises:
-        InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``,
-            ``unsupported_character`` or ``number_out_of_range``.
+        InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``
+            or those of `parse_storable`.
     """
     envelope = parse_envelope(record.raw, max_nesting=max_nesting)
-    data = _parse_data(record.raw, envelope)
+    text = bytes(envelope.data)
+    data = parse_storable(text)
     known = types.find(tenant_id, envelope.event_type)
     if known is None:
         raise InvalidEventError(
@@ -116,7 +113,7 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
         trace_id=envelope.trace_id,
         data=data,
     )
-    return ValidEvent(event, known.project(event), record.raw.decode(), bytes(envelope.data).decode())
+    return ValidEvent(event, known.project(event), record.raw.decode(), text.decode())
 
 
 def same_content(one: str, other: str) -> bool:
@@ -143,66 +140,13 @@ def _content(envelope: Envelope) -> tuple[str, str, str | None, dict[str, Any]]:
     return envelope.event_type, envelope.customer_id, envelope.trace_id, data
 
 
-def _parse_data(raw: bytes, envelope: Envelope) -> dict[str, Any]:
-    outsized = bool(_LONG_NUMBER.search(raw) or _LARGE_EXPONENT.search(raw))
-    try:
-        data = _decode_object(envelope.data)
-    except (ArithmeticError, ValueError, msgspec.DecodeError) as error:
-        if outsized:
-            raise _out_of_range("/data") from None
-        raise InvalidEventError("invalid_json", f"data is not valid JSON: {error}", "/data") from None
-    # The searches above and below are far cheaper than the walk, which hardly any event needs.
-    if outsized or b"\\u0000" in raw:
-        for path, value in _leaves(data, "/data"):
-            if isinstance(value, str) and "\0" in value:
-                raise InvalidEventError("unsupported_character", "U+0000 cannot be stored in text", path)
-            if isinstance(value, int | Decimal) and _is_outsized(Decimal(value)):
-                raise _out_of_range(path)
-    return data
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every scalar and every key below `value`, with its JSON Pointer."""
-    match value:
-        case dict():
-            for key, item in value.items():
-                where = f"{path}/{_escaped(key)}"
-                yield where, key
-                yield from _leaves(item, where)
-        case list():
-            for index, item in enumerate(value):
-                yield from _leaves(item, f"{path}/{index}")
-        case bool():
-            pass
-        case _:
-            yield path, value
-
-
-def _is_outsized(number: Decimal) -> bool:
-    return len(number.as_tuple().digits) > _MOST_DIGITS or (
-        number != 0 and abs(number.adjusted()) > _LARGEST_EXPONENT
-    )
-
-
-def _out_of_range(path: str) -> InvalidEventError:
-    return InvalidEventError(
-        "number_out_of_range",
-        f"numbers take at most {_MOST_DIGITS} digits and exponents up to ±{_LARGEST_EXPONENT}",
-        path,
-    )
-
-
 def _check_schema(known: _KnownType, data: dict[str, Any]) -> None:
     newest, *older = known.validators
     if newest.is_valid(data) or any(validator.is_valid(data) for validator in older):
         return
     error = next(newest.iter_errors(data))
-    path = "".join(f"/{_escaped(str(step))}" for step in error.instance_path)
+    path = "".join(f"/{escape_step(str(step))}" for step in error.instance_path)
     raise InvalidEventError("schema_violation", error.message[:1000], f"/data{path}")
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1").replace("\0", "\\u0000")
 
 
 def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:

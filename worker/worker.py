@@ -2,26 +2,33 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import redis.exceptions
 import structlog
 from prometheus_client import start_http_server
+from redis.backoff import ExponentialBackoff
+from redis.client import Pipeline
+from redis.retry import Retry
 from rq import SimpleWorker
+from rq import worker_registration as rq_workers
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from common.backlog import measure_lanes, measure_outbox
-from common.errors import SettingsError
+from common.errors import QueueUnavailableError, SettingsError
 from common.logging import configure_logging
+from common.metrics import Metrics
 from common.services import Services, open_services
-from common.settings import load_settings
+from common.settings import Settings, load_settings
 from common.wakeup import job_queue
-from worker.cron import Watchdog
+from worker.cron import WATCHED_QUEUES, Watchdog
 from worker.stages import Stages
 from worker.startup import verify
-
-MAINTENANCE_QUEUE = "maintenance"
 
 # RQ tells its own heartbeat by this: an idle worker shows life every 15 seconds and counts as gone after 90.
 _WORKER_TTL_SECONDS = 30
@@ -32,8 +39,11 @@ log = structlog.get_logger(__name__)
 class DrainWorker(SimpleWorker):
     """Runs drains in its own process: it does not fork, and its jobs are JSON.
 
-    Beside its jobs it serves ``/metrics``, and, when it listens to the maintenance queue, it runs the cron
-    schedule that wakes each stage that has no live drain.
+    Beside its jobs it serves ``/metrics``, and runs the cron schedule of its queues, which wakes each stage that
+    has no live drain. It waits for servers that are away, Redis too, for as long as they are.
+
+    The first SIGTERM or SIGINT lets it finish the batch in work, and end with status 0; a second one, a second
+    or more later, cuts the batch off. Either way what it had taken and not stored is free for others at once.
     """
 
     def __init__(self, queues: Sequence[Any], *args: Any, **options: Any) -> None:
@@ -46,6 +56,7 @@ class DrainWorker(SimpleWorker):
         # The command line made the queues with RQ's default serializer, which is pickle.
         names = [queue if isinstance(queue, str) else queue.name for queue in queues]
         super().__init__([job_queue(name, connection) for name in names], *args, **options)
+        connection.set_retry(_RetryUntilStopped(lambda: self._stop_requested))
         self._services: Services | None = None
         self._stages: Stages | None = None
 
@@ -71,8 +82,39 @@ class DrainWorker(SimpleWorker):
         """Work until stopped; see `rq.worker.BaseWorker.work`.
 
         Raises:
-            SystemExit: the settings are wrong or Redis cannot be used; the message says what to do.
+            SystemExit: the settings are wrong or a server cannot be used; the message says what to do.
         """
+        # RQ does so too, but only once its loop begins.
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]
+        try:
+            with self._equipped():
+                return super().work(*args, **options)
+        except (StopRequested, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            # Asked to stop before RQ's loop began, or while Redis was away: RQ then forgets us in time.
+            if not self._stop_requested:
+                raise
+            return False
+        finally:
+            log.info("worker_stopped")
+
+    def get_heartbeat_ttl(self, job: Job) -> int:  # noqa: ARG002  # all jobs are alike
+        """How long this worker counts as alive while it runs `job`: a drain's budget, and a margin, in seconds."""
+        return int(self.services.settings.drain_budget_seconds) + 60
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Show life, and register again: RQ strikes off who was silent for long, as in an outage of Redis."""
+        super().heartbeat(timeout, pipeline)
+        rq_workers.register(self, pipeline)
+
+    def _shutdown(self) -> None:
+        # RQ would ask Redis from within the signal handler, and fail in the middle of a batch if it is away.
+        self._stop_requested = True
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+    @contextmanager
+    def _equipped(self) -> Iterator[None]:
+        """Have services, metrics and watchdog while the context lasts."""
         global _current  # noqa: PLW0603  # RQ calls job functions by name, so they have to find their worker
         try:
             settings = load_settings()
@@ -83,39 +125,35 @@ class DrainWorker(SimpleWorker):
         queues = self.queue_names()
         structlog.contextvars.bind_contextvars(worker=self.name, queues=",".join(queues))
         log.info("worker_starting", settings=settings.masked())
-        with open_services(settings, application=f"sspp-worker-{'-'.join(queues)}") as services:
+        with ExitStack() as stack:
+            services = stack.enter_context(
+                open_services(settings, application=f"sspp-worker-{'-'.join(queues)}")
+            )
             try:
                 verify(services)
             except SettingsError as error:
                 sys.exit(f"The worker cannot start: {error.detail}")
-            self._services, self._stages, _current = services, Stages(services), self
             services.metrics.before_scrape(lambda: measure_lanes(services.redis, services.metrics))
             services.metrics.before_scrape(lambda: measure_outbox(services.pool, services.metrics))
+            stack.enter_context(_metrics_served(services.metrics, settings))
+            stack.enter_context(Watchdog(services, queues))
+            self._services, self._stages, _current = services, Stages(services), self
             try:
-                server, thread = start_http_server(
-                    settings.worker_metrics_port, settings.worker_metrics_host, services.metrics.registry
-                )
-            except OSError as error:
-                port = settings.worker_metrics_port
-                sys.exit(f"The worker cannot start: SSPP_WORKER_METRICS_PORT={port}: {error.strerror}")
-            log.info("metrics_served", host=settings.worker_metrics_host, port=server.server_port)
-            watchdog = Watchdog(services) if MAINTENANCE_QUEUE in queues else None
-            if watchdog:
-                watchdog.start()
-            try:
-                return super().work(*args, **options)
+                self._wake_stages()  # what a killed fleet left needs no other sign
+                yield
             finally:
-                if watchdog:
-                    watchdog.stop()
-                server.shutdown()
-                server.server_close()
-                thread.join()
+                if self._stop_requested:
+                    self._wake_stages()  # in place of a wake-up that was taken and not begun
                 self._services = self._stages = _current = None
-                log.info("worker_stopped")
 
-    def get_heartbeat_ttl(self, job: Job) -> int:  # noqa: ARG002  # all jobs are alike
-        """How long this worker counts as alive while it runs `job`: a drain's budget, and a margin, in seconds."""
-        return int(self.services.settings.drain_budget_seconds) + 60
+    def _wake_stages(self) -> None:
+        """Have a drain look for work, here or elsewhere."""
+        for queue in self.queue_names():
+            try:
+                if queue in WATCHED_QUEUES:
+                    self.services.waker.enqueue_unless_queued(queue)
+            except QueueUnavailableError as error:
+                log.warning("wake_up_failed", queue=queue, detail=error.detail)
 
 
 _current: DrainWorker | None = None
@@ -128,6 +166,47 @@ def current_worker() -> DrainWorker:
             "this job runs outside of a DrainWorker; start it with RQ_WORKER_CLASS set, see .env.example"
         )
     return _current
+
+
+class _RetryUntilStopped(Retry):
+    """Lets RQ wait for Redis while it is away, until the worker is to stop; by itself RQ gives up and ends.
+
+    A supervisor would start it again, but after ever longer pauses, as Kubernetes has them.
+    """
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.1), retries=-1)
+        self._stop = stop
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002  # redis-py calls it so
+    ) -> Any:
+        """See `redis.retry.Retry`."""
+
+        def worth_it(error: Exception) -> bool:
+            return not self._stop() and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, worth_it, with_failure_count)
+
+
+@contextmanager
+def _metrics_served(metrics: Metrics, settings: Settings) -> Iterator[None]:
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        sys.exit(f"The worker cannot start: SSPP_WORKER_METRICS_PORT={port}: {error.strerror}")
+    log.info("metrics_served", host=host, port=server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _adopt_rq_loggers() -> None:

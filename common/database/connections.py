@@ -9,9 +9,27 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from common.errors import DatabaseUnavailableError
 
-# Every session: UTC, so that timestamps read and print alike everywhere; a bound on waiting, so that a stuck
-# session is an error that is retried and not a hang; JIT off, as it only costs on statements this short.
-_OPTIONS = "-c timezone=UTC -c jit=off -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+# Every session: UTC, so that timestamps read and print alike everywhere; JIT off, as it only costs on statements
+# this short; bounds on waiting, so that a stuck session is an error that is retried and not a hang, and a worker
+# that was told to stop can do so; and a server that soon notices when a client is gone, so that what a dead
+# worker had locked is free before another has taken over its work.
+_OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "timezone=UTC",
+        "jit=off",
+        "lock_timeout=10s",
+        "idle_in_transaction_session_timeout=120s",
+        "client_connection_check_interval=2s",
+        "tcp_keepalives_idle=5",
+        "tcp_keepalives_interval=2",
+        "tcp_keepalives_count=3",
+    )
+)
+
+# No connection stays open for longer than this, idle or not: a server that was told to stop once its sessions have
+# ended (the "smart" way) stops, and a failover that changed only a name in the DNS reaches us, within a minute or two.
+_LIFETIME_SECONDS = 60.0
 
 # A pool's pauses between attempts to connect double for as long as these go on: after an outage of minutes it would
 # wait for minutes more. Giving up soon lets the next request try at once.
@@ -21,8 +39,13 @@ _TRANSIENT = (
     psycopg.OperationalError,  # connection lost, server starting or stopping, deadlock, serialization, timeouts
     psycopg.InterfaceError,  # the connection object died under us
     psycopg.errors.ReadOnlySqlTransaction,  # a failover is under way
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process was suspended in the middle of a transaction
+    psycopg.errors.TransactionTimeout,
     PoolTimeout,
 )
+
+# Operational errors by their class, but such that no repetition cures: an event is larger than an index can hold.
+_FOR_GOOD = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
 
 
 def open_pool(url: str, *, application: str, max_size: int = 4) -> ConnectionPool:
@@ -51,9 +74,11 @@ def _pool_options(application: str, max_size: int) -> dict[str, Any]:
             "keepalives_interval": 5,
             "keepalives_count": 3,
         },
-        "min_size": 1,
+        "min_size": 0,
         "max_size": max_size,
         "timeout": 5.0,
+        "max_lifetime": _LIFETIME_SECONDS,
+        "max_idle": _LIFETIME_SECONDS,
         "reconnect_timeout": _RECONNECT_SECONDS,
         "name": application,
     }
@@ -64,8 +89,8 @@ def translated_errors() -> Iterator[None]:
     """Raise the driver's passing failures as `DatabaseUnavailableError`; let all others through."""
     try:
         yield
-    except psycopg.errors.ProgramLimitExceeded:
-        raise  # an operational error by its class, but one that no repetition cures
+    except _FOR_GOOD:
+        raise
     except _TRANSIENT as error:
         raise DatabaseUnavailableError(
             f"PostgreSQL is not available: {type(error).__name__}; try again shortly"

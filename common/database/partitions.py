@@ -41,6 +41,8 @@ _EXPIRING = (
     ("signals_default", "received_at"),
     ("rejected_events", "received_at"),
     ("index_failures", "failed_at"),
+    ("search_indices", "month"),
+    ("index_marks", "received_from"),
 )
 
 _MONTH = re.compile(r"_(\d{4})_(\d{2})$")

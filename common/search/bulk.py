@@ -32,23 +32,37 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Written(NamedTuple):
+    """The ``_seq_no``s that the documents written to one index got, and which of them got the highest."""
+
+    lowest: int
+    highest: int
+    highest_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class BulkOutcome:
-    """What became of each document, by its id; every document given is in exactly one of the three.
+    """What became of each document, by its id; every id given is in exactly one of the three.
 
     `ok` is in the index, in this version or a newer one. `retry` was not written for a passing reason: send it
     again later. `refused` was refused for its content and would be again. `away` is why a request failed as a
-    whole, and with it all that came after; None if the server answered for each document.
+    whole, and with it all that came after; None if the server answered for each document. `written` has an entry
+    for each index that took a document, in place of an older or an equal version included.
     """
 
     ok: set[str] = field(default_factory=set)
     retry: dict[str, Failure] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
     away: Failure | None = None
+    written: dict[str, Written] = field(default_factory=dict)
 
 
 def write_documents(
-    client: Elasticsearch, documents: Iterable[Document], *, max_request_bytes: int = MAX_REQUEST_BYTES
+    client: Elasticsearch,
+    documents: Iterable[Document],
+    *,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    skip_present: bool = False,
 ) -> BulkOutcome:
     """Write `documents` with as many bulk requests as their size needs, and account for each of them.
 
@@ -58,9 +72,11 @@ def write_documents(
 
     Args:
         client: from `open_client`.
-        documents: with ids that differ from each other.
+        documents: may hold an id twice, in different indices; it is then accounted for by what went worst.
         max_request_bytes: aimed size of a request; a larger single document goes alone. A server that finds a
             request too large (413) gets it in halves.
+        skip_present: ask first, and do not write what the index holds in this version or a newer one. For documents
+            that are sent again and most likely there: to look is cheap, to replace a document is not.
 
     Returns:
         The outcome. Nothing is raised for what the server answers or fails to answer.
@@ -69,9 +85,13 @@ def write_documents(
     away: Failure | None = None
     for request in _requests(documents, max_request_bytes):
         if away is None:
-            away = _send(client, request, outcome)
+            away = (_send_absent if skip_present else _send)(client, request, outcome)
         else:
             outcome.retry.update((document.id, away) for document in request)
+    # Of an id's several documents the worst counts: it is done when all of them are.
+    outcome.ok.difference_update(outcome.retry, outcome.refused)
+    for repeated in outcome.retry.keys() & outcome.refused.keys():
+        del outcome.refused[repeated]
     return replace(outcome, away=away)
 
 
@@ -89,12 +109,35 @@ def _requests(documents: Iterable[Document], max_bytes: int) -> Iterator[list[Do
         yield request
 
 
+def _send_absent(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+    """Like `_send`, but what is there already is only entered into `outcome`."""
+    try:
+        answer = client.mget(
+            docs=[{"_index": document.index, "_id": document.id} for document in request],
+            source=False,
+            filter_path=["docs._id", "docs.found", "docs._version"],
+        )
+    except TransportError as error:
+        failure = Failure(None, type(error).__name__)
+        outcome.retry.update((document.id, failure) for document in request)
+        return failure
+    except ApiError:  # whatever the reason, writing them will tell
+        return _send(client, request, outcome)
+    absent = []
+    for document, found in zip(request, answer.body["docs"], strict=True):
+        if found.get("found") and found["_version"] >= DOCUMENT_VERSION:
+            outcome.ok.add(document.id)
+        else:
+            absent.append(document)
+    return _send(client, absent, outcome) if absent else None
+
+
 def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
     """Send one request and enter its items into `outcome`; the failure, if the request failed as a whole."""
     try:
         answer = client.bulk(
             operations=_body(request),  # type: ignore[arg-type]  # bytes pass through, untyped
-            filter_path=["items.*.status", "items.*.error"],
+            filter_path=["items.*.status", "items.*.error", "items.*._seq_no"],
         )
     except TransportError as error:
         failure = Failure(None, type(error).__name__)
@@ -107,7 +150,7 @@ def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutco
         items = answer.body.get("items", [])
         if len(items) == len(request):
             for document, item in zip(request, items, strict=True):
-                _enter(outcome, document.id, item["index"])
+                _enter(outcome, document, item["index"])
             return None
         failure = Failure(None, f"answer for {len(items)} of {len(request)} documents")
     outcome.retry.update((document.id, failure) for document in request)
@@ -135,15 +178,27 @@ def _body(request: Sequence[Document]) -> bytes:
     )
 
 
-def _enter(outcome: BulkOutcome, document_id: str, item: dict[str, Any]) -> None:
+def _enter(outcome: BulkOutcome, document: Document, item: dict[str, Any]) -> None:
     status = int(item["status"])
+    if status < 300 and "_seq_no" in item:
+        _note(outcome.written, document, int(item["_seq_no"]))
     if status < 300 or status == 409:  # 409: the index holds a newer version
-        outcome.ok.add(document_id)
+        outcome.ok.add(document.id)
         return
     error = item.get("error") or {}
     failure = Failure(status, _reason(error))
     passing = is_passing(status) or error.get("type") in _PASSING_TYPES
-    (outcome.retry if passing else outcome.refused)[document_id] = failure
+    (outcome.retry if passing else outcome.refused)[document.id] = failure
+
+
+def _note(written: dict[str, Written], document: Document, seq_no: int) -> None:
+    before = written.get(document.index)
+    if before is None:
+        written[document.index] = Written(seq_no, seq_no, document.id)
+    elif seq_no > before.highest:
+        written[document.index] = before._replace(highest=seq_no, highest_id=document.id)
+    elif seq_no < before.lowest:
+        written[document.index] = before._replace(lowest=seq_no)
 
 
 def _reason(error: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The index template: how every monthly index of signals is mapped, and what the indices are named."""
 
-import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from elasticsearch import Elasticsearch, NotFoundError
@@ -10,14 +9,12 @@ from common.search.client import translated_errors
 
 ALIAS = "signals"
 TEMPLATE = "signals"
-TEMPLATE_VERSION = 1
-"""Raise it with every change of the template. Indices that exist keep their mapping until they are rebuilt."""
+TEMPLATE_VERSION = 2
+"""Raise it with every change of the template. Indices that exist keep their mapping until `sspp reindex`."""
 
 # Elasticsearch refuses a whole document for a keyword over 32,766 bytes. ignore_above counts characters, of at
 # most four bytes each: longer ones stay in _source and are merely not found by that field.
 _KEYWORD = {"type": "keyword", "ignore_above": 32_766 // 4}
-
-_MONTHLY = re.compile(rf"{ALIAS}-\d{{4}}-\d{{2}}")
 
 _MAPPINGS: dict[str, Any] = {
     # A field that is not named here is a mistake of ours and must not become a mapping by itself.
@@ -43,44 +40,20 @@ _MAPPINGS: dict[str, Any] = {
 }
 
 
-def index_name(received_at: datetime) -> str:
-    """The monthly index of a signal that was received at this (aware) instant: ``signals-2026-11``."""
-    instant = received_at.astimezone(UTC)
-    return f"{ALIAS}-{instant.year:04}-{instant.month:02}"
-
-
-@translated_errors()
-def refresh(client: Elasticsearch) -> None:
-    """Make all that was written so far visible to searches.
-
-    Raises:
-        SearchUnavailableError: the server is away or busy.
-    """
-    client.indices.refresh(index=ALIAS, ignore_unavailable=True, allow_no_indices=True)
-
-
-@translated_errors()
-def drop_indices_before(client: Elasticsearch, cutoff: datetime) -> list[str]:
-    """Delete the monthly indices whose month ended at or before the (aware) `cutoff`; returns their names.
-
-    Raises:
-        SearchUnavailableError: the server is away or busy.
-    """
-    found = client.options(ignore_status=404).indices.get_alias(name=ALIAS)
-    oldest_kept = index_name(cutoff)
-    names = sorted(name for name in found.body if _MONTHLY.fullmatch(name) and name < oldest_kept)
-    for name in names:
-        client.options(ignore_status=404).indices.delete(index=name)
-    return names
+def index_name(received: date, generation: int = 1) -> str:
+    """The index of the month of a day, or of an aware instant: ``signals-2026-11``, later ``signals-2026-11-g2``."""
+    day = received.astimezone(UTC) if isinstance(received, datetime) else received
+    name = f"{ALIAS}-{day.year:04}-{day.month:02}"
+    return name if generation == 1 else f"{name}-g{generation}"
 
 
 @translated_errors()
 def ensure_template(client: Elasticsearch) -> None:
     """Put the index template unless it, or a newer one, is there; one small request if it is.
 
-    An index that is created by its first document takes its mapping and the alias from the template, so this
-    comes before every write: a server that lost its data is noticed before it guesses mappings. Safe to call
-    from any number of processes at once.
+    An index takes its mapping from the template when it is created, which is always done on purpose, never by a
+    first document. Whether it answers searches is none of the template's business: the alias goes to those indices
+    that serve (`common.search.indices`). Safe to call from any number of processes at once.
 
     Raises:
         SearchUnavailableError: the server is away or busy.
@@ -91,10 +64,11 @@ def ensure_template(client: Elasticsearch) -> None:
             index_patterns=[f"{ALIAS}-*"],
             priority=500,
             version=TEMPLATE_VERSION,
+            allow_auto_create=False,
             template={
                 "settings": {"index": {"number_of_shards": 1}},
-                "aliases": {ALIAS: {}},
-                "mappings": _MAPPINGS,
+                # So that an index tells which template it was made by.
+                "mappings": {"_meta": {"template_version": TEMPLATE_VERSION}, **_MAPPINGS},
             },
         )
 

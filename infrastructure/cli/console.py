@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
+from elasticsearch import Elasticsearch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from common.clock import rfc3339
 from common.database.connections import translated_errors
 from common.errors import SettingsError, SsppError
+from common.search.client import open_client
 from infrastructure.database.connections import Connection, connect
 from infrastructure.loading.environment import find_variables
 
@@ -79,6 +81,18 @@ def database(env_file: Path | None = None) -> Iterator[Connection]:
             yield connection
     except psycopg.errors.UndefinedTable as error:
         raise SettingsError("the database lacks our tables; make them with: sspp migrate") from error
+
+
+@contextmanager
+def search(env_file: Path | None = None) -> Iterator[Elasticsearch]:
+    """A client for the server of ELASTICSEARCH_URL, found as `database_url` is; connects at the first request.
+
+    Raises:
+        SettingsError: ELASTICSEARCH_URL is missing or not the URL of a server.
+    """
+    found = find_variables(("ELASTICSEARCH_URL",), os.environ, env_file=env_file)
+    with open_client(found["ELASTICSEARCH_URL"]) as client:
+        yield client
 
 
 def show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:

@@ -11,10 +11,12 @@ from infrastructure.cli.keys import keys
 from infrastructure.cli.load import load
 from infrastructure.cli.migrate import migrate
 from infrastructure.cli.partitions import partitions
+from infrastructure.cli.reindex import reindex
 from infrastructure.cli.rejected import rejected
 from infrastructure.cli.seed import seed
 from infrastructure.cli.tenants import tenants
 from infrastructure.cli.up import up
+from infrastructure.cli.verify import verify
 
 app = typer.Typer(
     name="sspp",
@@ -46,6 +48,8 @@ app.command()(up)
 app.command(cls=Command)(load)
 app.command()(migrate)
 app.command()(seed)
+app.command()(reindex)
+app.command()(verify)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(event_types, name="event-types")

@@ -16,6 +16,7 @@ import typer
 
 from common.clock import rfc3339
 from infrastructure.cli.console import AsJson, Command, Commands, show
+from infrastructure.cli.withheld import release, withheld
 from infrastructure.loading.api_client import ApiClient
 from infrastructure.loading.retrying import RetryPolicy
 from infrastructure.loading.target import ADMIN_KEY, find_target
@@ -138,6 +139,10 @@ def replay(
         typer.echo("The rest is in the hands of another replay at this moment.")
     if done.replayed:
         typer.echo("What is refused once more shows up in: sspp rejected list")
+
+
+rejected.command()(withheld)
+rejected.command()(release)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Platform:
 
     folder: Path
     environment: Mapping[str, str] = field(repr=False)
-    connection: psycopg.Connection[TupleRow] = field(repr=False)
+    _connections: list[psycopg.Connection[TupleRow]] = field(default_factory=list, repr=False)
 
     @property
     def url(self) -> str:
@@ -81,8 +81,22 @@ class Platform:
         )
 
     def sql(self, statement: str, *parameters: object) -> list[TupleRow]:
-        """What PostgreSQL answers."""
-        return self.connection.execute(statement, parameters).fetchall()
+        """What PostgreSQL answers; asked again should a test have restarted it meanwhile."""
+        try:
+            return self.connect().execute(statement, parameters).fetchall()
+        except psycopg.OperationalError:
+            return self.connect().execute(statement, parameters).fetchall()
+
+    def connect(self) -> psycopg.Connection[TupleRow]:
+        """A connection to PostgreSQL, kept for the next time."""
+        if not self._connections or self._connections[-1].closed:
+            self._connections.append(psycopg.connect(self.environment["DATABASE_URL"], autocommit=True))
+        return self._connections[-1]
+
+    def close(self) -> None:
+        """Give up what was opened on the way."""
+        for connection in self._connections:
+            connection.close()
 
     def stored(self, tenant: Tenant) -> dict[str, Any]:
         """What the database holds of a tenant: the ids of its stored events, its signals and customers' sums."""
@@ -141,10 +155,20 @@ class Platform:
 def running_platform(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Platform]:
     """The platform, started by whichever test process asks first and stopped by it when no other uses it."""
     base = tmp_path_factory.getbasetemp()
-    with _shared(base if worker_id == "master" else base.parent) as folder:
-        environment = _read_environment(folder / "env")
-        with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-            yield Platform(folder, environment, connection)
+    with (
+        _shared(base if worker_id == "master" else base.parent) as folder,
+        closing(Platform(folder, _read_environment(folder / "env"))) as platform,
+    ):
+        yield platform
+
+
+@pytest.fixture
+def own_platform() -> Iterator[Platform]:
+    """A platform that no other test uses, for what concerns the data of all tenants."""
+    starter = _Starter()
+    with closing(Platform(starter.folder, _read_environment(starter.folder / "env"))) as platform:
+        yield platform
+    starter.stop()
 
 
 @pytest.fixture

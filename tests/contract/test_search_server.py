@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,9 +17,12 @@ from common.errors import SearchUnavailableError
 from common.search.bulk import write_documents
 from common.search.client import open_async_client, open_client, translated_errors
 from common.search.documents import DOCUMENT_VERSION, Document, SignalRow, document
+from common.search.generations import Generations, MonthIndices
+from common.search.indices import drop_unused_indices, ensure_indices, newest_generation
 from common.search.template import ALIAS, TEMPLATE, ensure_template
 
 INDEX = "signals-2026-11"
+NOVEMBER = MonthIndices(date(2026, 11, 1))
 ROW = SignalRow(
     tenant_id=7,
     signal_id="01234567-89ab-8def-8123-456789abcd00",
@@ -40,7 +43,7 @@ ROW = SignalRow(
 @pytest.fixture
 def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
     with open_client(elasticsearch_url) as client:
-        ensure_template(client)
+        ensure_indices(client, NOVEMBER)
         yield client
 
 
@@ -137,16 +140,108 @@ def test_writing_again_is_no_conflict_and_changes_nothing(client: Elasticsearch)
     assert found(client, {"match_all": {}}) == sorted(each.id for each in batch)
 
 
+def members(client: Elasticsearch) -> set[str]:
+    return set(client.indices.get_alias(name=ALIAS))
+
+
 def test_months_have_indices_of_their_own_behind_one_alias(client: Elasticsearch) -> None:
-    batch = [variant(month, received_at=datetime(2026, month, 1, tzinfo=UTC)) for month in (1, 2, 12)]
+    for month in (1, 12):
+        ensure_indices(client, MonthIndices(date(2026, month, 1)))
 
-    write_documents(client, batch)
+    assert members(client) == {"signals-2026-01", "signals-2026-11", "signals-2026-12"}
 
-    assert set(client.indices.get_alias(name=ALIAS)) == {
-        "signals-2026-01",
-        "signals-2026-02",
-        "signals-2026-12",
-    }
+
+def test_an_index_that_is_being_built_answers_no_search(client: Elasticsearch) -> None:
+    rebuilt = replace(NOVEMBER, rebuilding=2)
+    ensure_indices(client, rebuilt)
+    made = variant(1)
+
+    write_documents(client, [replace(made, index=name) for name in rebuilt.names])
+
+    assert members(client) == {INDEX}
+    assert found(client, {"match_all": {}}) == [made.id]
+    client.indices.refresh(index=f"{INDEX}-g2")
+    assert client.count(index=f"{INDEX}-g2")["count"] == 1
+
+
+def test_the_alias_moves_to_what_serves_now_and_the_rest_can_be_dropped(client: Elasticsearch) -> None:
+    rebuilt = replace(NOVEMBER, rebuilding=2)
+    ensure_indices(client, rebuilt)
+    ensure_indices(client, MonthIndices(date(2026, 10, 1)))
+    after = rebuilt.switched()
+
+    assert drop_unused_indices(client, Generations([rebuilt])) == []
+    ensure_indices(client, after)
+
+    assert members(client) == {"signals-2026-10", "signals-2026-11-g2"}
+    assert drop_unused_indices(client, Generations([after])) == [INDEX]
+    assert drop_unused_indices(client, Generations([after])) == []
+    # Not even if nothing is known of it: it answers searches.
+    assert drop_unused_indices(client, Generations([])) == []
+    assert members(client) == {"signals-2026-10", "signals-2026-11-g2"}
+
+
+def test_the_newest_generation_is_the_highest_number_in_use(client: Elasticsearch) -> None:
+    ensure_indices(client, replace(NOVEMBER, generation=9, rebuilding=10))
+
+    assert newest_generation(client, NOVEMBER.month) == 10
+    assert newest_generation(client, date(2026, 1, 1)) == 0
+
+
+def test_no_search_sees_two_generations_or_none_while_the_alias_moves(client: Elasticsearch) -> None:
+    rebuilt = replace(NOVEMBER, rebuilding=2)
+    ensure_indices(client, rebuilt)
+    write_documents(client, [replace(variant(1), index=name) for name in rebuilt.names])
+    client.indices.refresh(index=rebuilt.names)
+
+    def move() -> None:
+        for _ in range(50):
+            ensure_indices(client, rebuilt.switched())
+            ensure_indices(client, rebuilt)
+
+    with ThreadPoolExecutor(1) as threads:
+        moving = threads.submit(move)
+        counts = {client.count(index=ALIAS)["count"]}
+        while not moving.done():
+            counts.add(client.count(index=ALIAS)["count"])
+        moving.result()
+
+    assert counts == {1}
+
+
+def test_an_index_under_our_name_that_lacks_the_alias_gets_it(client: Elasticsearch) -> None:
+    client.indices.delete_alias(index=INDEX, name=ALIAS)
+
+    ensure_indices(client, NOVEMBER)
+
+    assert members(client) == {INDEX}
+
+
+def test_a_template_of_the_first_release_which_gave_the_alias_is_replaced(elasticsearch_url: str) -> None:
+    with open_client(elasticsearch_url) as client:
+        client.indices.put_index_template(
+            name=TEMPLATE,
+            index_patterns=[f"{ALIAS}-*"],
+            priority=500,
+            version=1,
+            template={"aliases": {ALIAS: {}}},
+        )
+        client.indices.create(index=INDEX)
+
+        ensure_indices(client, replace(NOVEMBER, rebuilding=2))
+
+        assert members(client) == {INDEX}
+
+
+def test_the_indices_may_be_ensured_by_many_at_once(elasticsearch_url: str) -> None:
+    rebuilt = replace(NOVEMBER, rebuilding=2)
+    with open_client(elasticsearch_url) as client, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: ensure_indices(client, rebuilt), range(8)))
+
+        assert members(client) == {INDEX}
+        assert (
+            client.indices.get_mapping(index=f"{INDEX}-g2")[f"{INDEX}-g2"]["mappings"]["dynamic"] == "strict"
+        )
 
 
 def test_the_template_may_be_ensured_by_many_at_once(elasticsearch_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The API in a thread of the test's process, and rows for it to read, written by plain SQL."""
+"""The API in a thread of the test's process, with rows for it to read, and the ingest stage with its queue."""
 
 import json
 import threading
@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +14,27 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+from redis import Redis
 
 from api.app import create_app
 from common.api_keys import new_key
+from common.database.connections import open_pool
 from common.envelope import event_key, signal_id
-from common.settings import Settings
+from common.metrics import Metrics
+from common.queued_bytes import count_on
+from common.redis import open_redis
+from common.search.client import open_client
+from common.services import Services
+from common.settings import Settings, load_settings
+from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
+from common.wakeup import Waker
+from worker.domains import DOMAINS
+from worker.guard import GuardLimits, RefusalGuard
+from worker.ingest import IngestStage
+from worker.store import Store
+from worker.validation import EventTypes
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -197,3 +214,67 @@ def api(
     """A client of the API whose key may read and send for `api_tenant`."""
     with api_serving(environment, api_store.key(api_tenant, "read", "ingest")) as client:
         yield client
+
+
+@dataclass
+class IngestPipeline:
+    """The queue, a way to run stages on it, and the database to look at."""
+
+    redis: Redis
+    pool: ConnectionPool
+    metrics: Metrics = field(default_factory=Metrics)
+    guard: RefusalGuard = field(default_factory=lambda: RefusalGuard(GuardLimits()))
+
+    def push(self, *raws: bytes, tenant: int = 7, received_at: datetime = NOON) -> None:
+        records = [Record(json.loads(raw)["event_id"], received_at, raw) for raw in raws]
+        self.push_records(records, tenant=tenant)
+
+    def push_records(self, records: list[Record], *, tenant: int = 7) -> None:
+        fields = encode_entry(tenant, records)
+        pipeline = self.redis.pipeline()
+        pipeline.xadd(lane_of(tenant), fields)
+        pipeline.hincrby(DEPTH_KEY, lane_of(tenant), len(records))
+        count_on(pipeline, {tenant: entry_size(fields)})
+        pipeline.execute()
+
+    def services(self) -> Services:
+        return Services(
+            settings=load_settings(),
+            redis=self.redis,
+            pool=self.pool,
+            search=open_client("http://127.0.0.1:1"),
+            waker=Waker(self.redis, liveness_seconds=5),
+            metrics=self.metrics,
+            clock=lambda: NOON,
+        )
+
+    def stage(self, name: str = "drain-1", store: Store | None = None) -> IngestStage:
+        store = store or Store(self.pool)
+        return IngestStage(name, self.services(), store=store, types=EventTypes(DOMAINS), guard=self.guard)
+
+    def drain(self) -> int:
+        stage, handled = self.stage(), 0
+        while count := stage.step(0):
+            handled += count
+        stage.close()
+        return handled
+
+    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self.pool.connection() as connection:
+            return connection.cursor(row_factory=dict_row).execute(query, parameters).fetchall()
+
+    def value(self, query: str) -> Any:
+        (row,) = self.rows(query)
+        return next(iter(row.values()))
+
+
+@pytest.fixture
+def pipeline(environment: dict[str, str]) -> Iterator[IngestPipeline]:
+    client = open_redis(environment["REDIS_URL"])
+    with open_pool(environment["DATABASE_URL"], application="test") as pool:
+        with pool.connection() as connection:
+            connection.execute(
+                "INSERT INTO tenants (tenant_id, slug, name) VALUES (7, 'seven', 'Seven'), (8, 'eight', 'Eight')"
+            )
+        yield IngestPipeline(client, pool)
+    client.close()

@@ -14,7 +14,9 @@ import pytest
 from common.search.bulk import write_documents
 from common.search.client import open_client
 from common.search.documents import SignalRow, document
-from common.search.template import ALIAS, ensure_template
+from common.search.generations import MonthIndices
+from common.search.indices import ensure_indices
+from common.search.template import ALIAS
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -67,7 +69,7 @@ def test_no_route_shows_what_belongs_to_another_tenant(
         )
     )
     with open_client(environment["ELASTICSEARCH_URL"]) as client:
-        ensure_template(client)
+        ensure_indices(client, MonthIndices(NOON.date().replace(day=1)))
         assert write_documents(client, [written]).ok
         client.indices.refresh(index=ALIAS)
     other = bearer(api_store.key(api_store.tenant("other"), "admin"))
@@ -85,8 +87,11 @@ def test_no_route_shows_what_belongs_to_another_tenant(
         "/v1/event-types": {"limit": 500},
     }
     document_paths = api.get("/openapi.json").json()["paths"]
-    # A new route must be added here.
-    assert {p for p, item in document_paths.items() if "get" in item and p.startswith("/v1/")} == set(paths)
+    # A new route must be added here. What is withheld is no list; test_release.py looks at it.
+    assert {p for p, item in document_paths.items() if "get" in item and p.startswith("/v1/")} == {
+        *paths,
+        "/v1/rejected/withheld",
+    }
 
     for path, asked in paths.items():
         parameters = asked if isinstance(asked, dict) else {}
@@ -112,7 +117,12 @@ def test_no_route_shows_what_belongs_to_another_tenant(
 def test_every_route_asks_for_a_key_with_its_scope(
     environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any
 ) -> None:
-    needed = {"/v1/rejected/replay": "admin", "/v1/customers/c1": "ingest", "/v1/events": "ingest"}
+    needed = {
+        "/v1/rejected/replay": "admin",
+        "/v1/rejected/release": "admin",
+        "/v1/customers/c1": "ingest",
+        "/v1/events": "ingest",
+    }
     with api_serving(environment) as client:
         for path, item in client.get("/openapi.json").json()["paths"].items():
             if not path.startswith("/v1/"):

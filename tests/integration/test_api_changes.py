@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from common.redis import open_redis
 from common.streams import LANES, Entry, decode_entry
@@ -43,6 +44,8 @@ class TestProfiles:
             ("{}", ""),
             ("[]", ""),
             ('{"email": "nobody"}', "/email"),
+            ('{"email": "a@b\\n"}', "/email"),
+            ('{"email": "a@\\ufeff"}', "/email"),
             ('{"name": ""}', "/name"),
             ('{"age": 3}', ""),
             ('{"tags": null}', "/tags"),
@@ -57,12 +60,34 @@ class TestProfiles:
         deep = '{"custom_fields": {"a": ' + "[" * 50 + "]" * 50 + "}}"
         answer = api.patch("/v1/customers/c1", content=deep, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["code"]) == (422, "nesting_too_deep")
+        deeper = '{"custom_fields": {"a": ' + "[" * 900 + '"\\u0000"' + "]" * 900 + "}}"
+        answer = api.patch("/v1/customers/c1", content=deeper, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "nesting_too_deep")
         answer = api.patch("/v1/customers/" + "x" * 201, json={"name": "Ada"})
-        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_envelope")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+        assert answer.json()["errors"][0]["parameter"] == "customer_id"
         answer = api.patch("/v1/customers/c1", content="name=Ada")
         assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
         answer = api.patch("/v1/customers/c1", json={"name": "x" * 300_000})
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        assert queued(redis_url) == []
+
+    @pytest.mark.parametrize(
+        ("body", "code", "pointer"),
+        [
+            ('{"name": "a\\u0000"}', "unsupported_character", "/name"),
+            ('{"tags": ["x", "a\\u0000"]}', "unsupported_character", "/tags/1"),
+            ('{"custom_fields": {"a": {"b": 1e400}}}', "number_out_of_range", "/custom_fields/a/b"),
+            ('{"custom_fields": {"a": [0, 9.9e308]}}', "number_out_of_range", "/custom_fields/a/1"),
+        ],
+    )
+    def test_what_no_store_could_hold_is_refused_at_once_with_its_place(
+        self, api: httpx.Client, redis_url: str, body: str, code: str, pointer: str
+    ) -> None:
+        answer = api.patch("/v1/customers/c1", content=body, headers={"Content-Type": "application/json"})
+
+        assert (answer.status_code, answer.json()["code"]) == (422, code)
+        assert answer.json()["errors"][0]["pointer"] == pointer
         assert queued(redis_url) == []
 
 

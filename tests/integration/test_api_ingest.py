@@ -12,10 +12,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+import redis
+import redis.asyncio
 
+from api.admission import Admission
 from api.publisher import Publisher
 from common.metrics import Metrics
 from common.redis import open_async_redis, open_redis
+from common.settings import Settings
 from common.streams import LANES, Entry, Record, decode_entry, depth, lane_of
 from common.wakeup import Waker, job_queue
 
@@ -36,6 +40,12 @@ def queued(redis_url: str) -> Callable[[], list[Entry]]:
         return [decode_entry(lane, entry_id, fields) for lane, entry_id, fields in found]
 
     return read
+
+
+def new_publisher(client: redis.asyncio.Redis, waking: redis.Redis, metrics: Metrics) -> Publisher:
+    settings = Settings.model_validate(dict.fromkeys(("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL"), ""))
+    admission = Admission(client, settings, metrics)
+    return Publisher(client, Waker(waking, liveness_seconds=5), metrics, admission, liveness_seconds=5)
 
 
 def event(event_id: str, **changes: Any) -> dict[str, Any]:
@@ -223,7 +233,7 @@ def test_what_arrives_during_a_push_shares_the_next_one(redis_url: str) -> None:
     async def publish_many() -> None:
         async with open_async_redis(redis_url) as client:
             with open_redis(redis_url) as waking:
-                publisher = Publisher(client, Waker(waking, liveness_seconds=5), metrics, liveness_seconds=5)
+                publisher = new_publisher(client, waking, metrics)
                 await publisher.start()
                 await asyncio.gather(
                     *(
@@ -247,9 +257,7 @@ def test_stopping_pushes_what_still_waits(redis_url: str, queued: Callable[[], l
     async def publish_and_stop() -> None:
         async with open_async_redis(redis_url) as client:
             with open_redis(redis_url) as waking:
-                publisher = Publisher(
-                    client, Waker(waking, liveness_seconds=5), Metrics(), liveness_seconds=5
-                )
+                publisher = new_publisher(client, waking, Metrics())
                 await publisher.start()
                 waiting = asyncio.create_task(publisher.publish(1, [Record("e1", datetime.now(UTC), b"{}")]))
                 await asyncio.sleep(0)

@@ -147,6 +147,7 @@ class TestSignals:
         assert listed(min_score=0.3) == ["strong", "weak"]
         assert listed(min_score=0.8) == ["strong"]
         assert listed(min_score=0.81) == []
+        assert listed(min_score=1e-281) == ["strong", "weak"]
         assert api.get("/v1/signals", params={"min_score": 2}).status_code == 422
 
     def test_a_plus_sign_that_nobody_encoded_is_understood(

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,9 @@ from common.envelope import event_key, signal_id
 from common.search.bulk import write_documents
 from common.search.client import open_client
 from common.search.documents import Document, SignalRow, document
-from common.search.template import ALIAS, ensure_template
+from common.search.generations import MonthIndices
+from common.search.indices import ensure_indices
+from common.search.template import ALIAS
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -41,7 +43,8 @@ def found_document(tenant_id: int, event_id: str, **fields: Any) -> Document:
 @pytest.fixture
 def search_client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
     with open_client(elasticsearch_url) as client:
-        ensure_template(client)
+        for month in (10, 11):
+            ensure_indices(client, MonthIndices(date(2026, month, 1)))
         yield client
 
 
@@ -173,12 +176,15 @@ def test_no_words_of_a_user_are_an_error(
         "a*",
         "🙂",
         " ",
-        "x " * 250,
+        "x " * 32,
+        "字" * 32,
         "{}[]",
     ):
         answer = api.get("/v1/search", params={"q": words})
         assert answer.status_code == 200, (words, answer.text)
-    assert api.get("/v1/search", params={"q": "x" * 501}).status_code == 422
+    for too_much in ("x" * 501, "x " * 33, "字" * 33, ",".join("x" * 33)):
+        answer = api.get("/v1/search", params={"q": too_much})
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "q"), too_much
     assert api.get("/v1/search?q=%00").status_code == 422
 
 

@@ -27,6 +27,7 @@ class ProbeStage:
         self.work = deque(work)
         self.steps = 0
         self.rescued: list[set[str]] = []
+        self.hands_full_until = 0
         self.closed = 0
         self.waiting: int | None = None
 
@@ -40,9 +41,9 @@ class ProbeStage:
             raise item
         return item() if callable(item) else item
 
-    def rescue(self, live: set[str]) -> int:
+    def rescue(self, live: set[str]) -> int | None:
         self.rescued.append(live)
-        return 0
+        return 0 if self.steps >= self.hands_full_until else None
 
     def backlog(self) -> int:
         return len(self.work) if self.waiting is None else self.waiting
@@ -238,6 +239,31 @@ def test_one_end_of_two_drains_leaves_the_mark_to_the_other(
         drain(ProbeStage(1)).run()
         assert client.exists(awake_key(QUEUE))
     assert not client.exists(awake_key(QUEUE))
+
+
+def test_the_mark_lasts_no_longer_than_the_last_sign_of_life_of_those_that_remain(
+    drain: Callable[..., Drain], client: Redis
+) -> None:
+    # A dead drain, that still counts as alive; its work is nobody's until then.
+    client.sadd(f"sspp:drains:{QUEUE}", "dead")
+    client.set(f"sspp:drain:{QUEUE}:dead", 1, px=10_000)
+    stage = ProbeStage(1)
+    stage.waiting = 1
+
+    drain(stage, liveness_seconds=600).run()
+
+    assert 0 < client.pttl(awake_key(QUEUE)) <= 10_000
+
+
+def test_a_stage_with_full_hands_is_asked_to_rescue_after_every_step(
+    drain: Callable[..., Drain], client: Redis
+) -> None:
+    stage = ProbeStage(1, 1, 1, 1)
+    stage.hands_full_until = 2
+
+    drain(stage, stop=lambda: stage.steps == 4).run()
+
+    assert len(stage.rescued) == 3
 
 
 @pytest.mark.parametrize(("workers", "helpers"), [(1, 0), (3, 1)])

@@ -464,8 +464,8 @@ def test_a_refused_document_is_recorded_and_sinks_no_neighbour(
     month = RECEIVED.strftime("signals-%Y-%m")
     ensure_template(client)
     client.indices.create(index=month, mappings={"properties": {"customer_id": {"type": "date"}}})
-    (refused,) = store(pool, 1, 1, tenant_id=3, customer_id="no date")
-    written = store(pool, 2, 2, customer_id="2020-01-01")
+    (refused,) = store(pool, 101, 1, tenant_id=3, customer_id="no date")
+    written = store(pool, 102, 2, customer_id="2020-01-01")
 
     assert stage.step(0) == 3
 
@@ -477,9 +477,8 @@ def test_a_refused_document_is_recorded_and_sinks_no_neighbour(
     assert metrics.registry.get_sample_value("sspp_index_failures_total") == 1
 
     client.indices.delete(index=month)
-    with pool.connection() as connection:
-        connection.execute("UPDATE outbox SET indexed_at = NULL")
-    assert stage.step(0) == 3
+    while stage.step(0):
+        pass
     assert failures(pool) == []
 
 
@@ -499,17 +498,18 @@ def test_signals_that_retention_dropped_are_skipped(
 def test_a_server_that_was_wiped_gets_its_template_before_the_next_document(
     pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
 ) -> None:
-    store(pool, 1, 1)
+    ids = store(pool, 101, 1)
     stage.step(0)
     client.indices.delete(index="signals-2026-11")
     client.indices.delete_index_template(name=TEMPLATE)
-    store(pool, 2, 1)
+    ids += store(pool, 102, 1)
 
-    assert stage.step(0) == 1
+    while stage.step(0):
+        pass
 
     mapping = client.indices.get_mapping(index="signals-2026-11")["signals-2026-11"]["mappings"]
     assert mapping["dynamic"] == "strict"
-    assert len(indexed(client)) == 1
+    assert set(indexed(client)) == set(ids)
 
 
 def test_months_of_one_batch_go_to_their_own_indices(

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+import redis.exceptions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from common.errors import QueueUnavailableError
+from common.lane_consumer import LaneConsumer
 from common.redis import open_redis, translated_errors
 from common.streams import (
     DEPTH_KEY,
     LANES,
-    LaneConsumer,
     Record,
     decode_entry,
     depth,
@@ -75,6 +77,68 @@ def test_a_read_takes_as_many_entries_of_every_lane(client: Redis) -> None:
     entries = consumer(client, "a").read(3, 0)
 
     assert sorted(entry.tenant_id for entry in entries) == [1, 1, 1, 2]
+
+
+def test_a_read_is_bounded_in_bytes_though_nobody_knows_what_is_coming(client: Redis) -> None:
+    large = Record("e", NOW, b"x" * 200_000)
+    for number in range(60):
+        client.xadd(lane_of(number % 3), encode_entry(number % 3, [large]))
+    most_bytes = 6_000_000
+    one = consumer(client, "a")
+
+    sizes = []
+    while entries := one.read(128, 0, most_bytes=most_bytes):
+        sizes.append(len(entries))
+        one.acknowledge(entries)
+
+    assert sum(sizes) == 60
+    assert max(sizes) * 200_000 <= most_bytes
+    assert sizes[0] > 3  # and not one by one
+
+
+def test_small_entries_are_read_up_to_the_count_whatever_their_number_of_helpings(client: Redis) -> None:
+    for number in range(50):
+        push(client, 1, f"busy-{number}")
+    push(client, 2, "quiet")
+
+    entries = consumer(client, "a").read(40, 0, most_bytes=5_000_000)
+
+    assert [record.event_id for entry in entries for record in entry.records if entry.tenant_id == 1] == [
+        f"busy-{number}" for number in range(40)
+    ]
+    assert len(entries) == 41
+
+
+def test_what_was_claimed_while_the_connection_broke_comes_with_the_next_read(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(client, 1, "e1")
+    push(client, 2, "e2")
+    consumer(client, "dead").read(5, 0)
+    heir = consumer(client, "heir")
+    claim = heir._claim
+
+    def claim_and_lose_the_answer(**options: Any) -> None:
+        claim(**options)
+        raise redis.exceptions.ConnectionError
+
+    monkeypatch.setattr(heir, "_claim", claim_and_lose_the_answer)
+    with pytest.raises(QueueUnavailableError):
+        heir.claim_orphans({"heir"}, 10)
+    monkeypatch.undo()
+
+    found = [*heir.read(5, 0), *heir.claim_orphans({"heir"}, 10)]
+    assert sorted(record.event_id for entry in found for record in entry.records) == ["e1", "e2"]
+
+
+def test_a_rescue_is_bounded_in_bytes(client: Redis) -> None:
+    for _ in range(60):
+        client.xadd(lane_of(1), encode_entry(1, [Record("e", NOW, b"x" * 100_000)]))
+    consumer(client, "dead").read(60, 0)
+
+    taken = consumer(client, "heir").claim_orphans({"heir"}, 1000, most_bytes=1_000_000)
+
+    assert 10 <= len(taken) <= 10 + 16
 
 
 def test_two_consumers_never_read_the_same_entry(client: Redis) -> None:

@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,15 @@ from common.errors import SettingsError
 from common.redis import open_redis
 from common.streams import DEPTH_KEY, Record, depth, encode_entry, lane_of
 from common.wakeup import Waker, awake_key, job_queue
+from infrastructure.local.folder import DataFolder
+from infrastructure.local.process import Process
+from infrastructure.local.valkey import Valkey
 
 RQ = Path(sys.executable).with_name("rq")
+# What Kubernetes grants a process between SIGTERM and SIGKILL.
+GRACE_SECONDS = 30
+# Within which what a dead process left is taken over.
+RECOVERY_SECONDS = 15
 EVENT = {"event_type": "purchase", "customer_id": "c1", "data": {"amount": "1.00", "currency": "USD"}}
 
 
@@ -155,6 +165,240 @@ def test_a_signal_ends_a_drain_cleanly_and_what_waits_stays_queued(
     push(client, "e2")
     assert depth(client) == {lane_of(1): 1}
     assert not client.exists(awake_key("ingest"))
+
+
+@contextmanager
+def storing_held_up(url: str) -> Iterator[None]:
+    """No batch can be stored while the context lasts."""
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE event_keys IN SHARE MODE")
+        yield
+
+
+def taken(client: Redis) -> int:
+    """How many entries of the tenant's lane a drain has in hand."""
+    groups = client.xinfo_groups(lane_of(1)) if client.exists(lane_of(1)) else []
+    return sum(group["pending"] for group in groups)
+
+
+def idle(client: Redis, queue: str = "ingest") -> bool:
+    """Whether all workers of the queue wait for a wake-up."""
+    names = client.smembers(f"rq:workers:{queue}")
+    return bool(names) and all(client.hget(name, "state") == b"idle" for name in names)
+
+
+def worked(client: Redis) -> bool:
+    """Whether the one worker has had its first look for work, and waits."""
+    (name,) = client.smembers("rq:workers:ingest") or {""}
+    return bool(client.hget(name, "successful_job_count")) and idle(client)
+
+
+def living_drains(client: Redis) -> list[bytes]:
+    return list(client.scan_iter("sspp:drain:*"))
+
+
+def test_a_stop_lets_the_batch_in_work_finish_and_leaves_the_rest_to_others_at_once(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    with storing_held_up(environment["DATABASE_URL"]):
+        push(client, "e1")
+        worker = start("ingest")
+        until(lambda: taken(client) == 1, 30)
+        push(client, "e2")
+        worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(GRACE_SECONDS) == 0
+    assert stored(environment["DATABASE_URL"]) == 1
+    assert (depth(client), taken(client), living_drains(client)) == ({lane_of(1): 1}, 0, [])
+    assert job_queue("ingest", client).count == 1
+    assert not client.smembers("rq:workers:ingest")
+
+
+def test_a_second_signal_cuts_the_batch_off_and_another_worker_takes_it_over_at_once(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    with storing_held_up(environment["DATABASE_URL"]):
+        push(client, "e1")
+        # So patient that only what was released by the dying one can be taken over in time.
+        worker = start("ingest", SSPP_LIVENESS_SECONDS="600")
+        until(lambda: taken(client) == 1, 30)
+        worker.send_signal(signal.SIGTERM)
+        signalled = time.monotonic()
+        until(lambda: time.monotonic() > signalled + 1.1)  # RQ takes an earlier one for an echo of the first
+        worker.send_signal(signal.SIGINT)
+
+        assert worker.wait(GRACE_SECONDS) == 0
+        assert (taken(client), living_drains(client)) == (1, [])
+    start("ingest", SSPP_LIVENESS_SECONDS="600")
+
+    until(lambda: stored(environment["DATABASE_URL"]) == 1, 30)
+    until(lambda: depth(client) == {})
+
+
+def test_a_stop_is_heard_while_waiting_for_a_wake_up(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    worker = start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
+    until(lambda: logged(worker, "metrics_served") and idle(client), 30)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(GRACE_SECONDS) == 0
+    assert logged(worker, "worker_stopped")
+    assert not client.smembers("rq:workers:ingest")
+
+
+def test_a_stop_is_heard_during_the_start(start: Callable[..., Any], until: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts connections, and says nothing
+        port = mute.getsockname()[1]
+        worker = start("ingest", DATABASE_URL=f"postgresql://nobody@127.0.0.1:{port}/none")
+        until(lambda: logged(worker, "worker_starting"), 30)
+
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(GRACE_SECONDS) == 0
+    assert not logged(worker, "metrics_served")
+
+
+def test_a_stop_is_heard_while_postgresql_is_away_and_nothing_stays_taken_by_the_dead(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    push(client, "e1")
+    worker = start("ingest", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    until(lambda: logged(worker, "batch_put_off"), 30)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(GRACE_SECONDS) == 0
+    assert (depth(client), living_drains(client)) == ({lane_of(1): 1}, [])
+    assert job_queue("ingest", client).count == 1
+
+
+def test_an_ingest_worker_alone_makes_good_for_a_lost_wake_up(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
+    until(lambda: worked(client), 30)
+    client.set(awake_key("ingest"), 1, px=5000)  # as an API leaves it that dies before it enqueues the job
+    push(client, "e1")
+
+    until(lambda: stored(environment["DATABASE_URL"]) == 1, RECOVERY_SECONDS)
+
+
+def test_what_rq_s_dead_leave_behind_holds_up_nothing(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    queue = job_queue("ingest", client)
+    waker = Waker(client, liveness_seconds=5)
+    for _ in range(3):
+        waker.enqueue("ingest")
+    popped, started, without_hash = (job.id for job in queue.jobs)
+    # A worker vanished between taking the job and starting it,
+    client.lrem(queue.key, 1, popped)
+    client.rpush(queue.intermediate_queue_key, popped)
+    # one that ran it, and whose registration outlived it,
+    client.lrem(queue.key, 1, started)
+    client.zadd(queue.started_job_registry.key, {f"{started}:execution": time.time() + 600})
+    client.hset("rq:worker:ghost", mapping={"birth": "2026-01-01T00:00:00.000000Z", "queues": "ingest"})
+    client.sadd("rq:workers:ingest", "rq:worker:ghost")
+    client.sadd("rq:workers", "rq:worker:ghost")
+    # one in the middle of RQ's maintenance;
+    client.set(queue.registry_cleaning_key, 1, ex=899)
+    # a job expired, and somebody was woken.
+    client.delete(f"rq:job:{without_hash}")
+    client.set(awake_key("ingest"), 1, px=5000)
+    push(client, "e1")
+
+    worker = start("ingest")
+    until(lambda: logged(worker, "metrics_served"), 30)
+
+    until(lambda: stored(environment["DATABASE_URL"]) == 1, RECOVERY_SECONDS)
+
+
+def test_a_worker_that_slept_while_another_took_its_work_over_does_no_harm(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    url, patience = environment["DATABASE_URL"], {"SSPP_LIVENESS_SECONDS": "1"}
+    sleeper = start("ingest", **patience)
+    until(lambda: idle(client), 30)
+    with psycopg.connect(url) as connection:
+        # Once it has read its entries, it looks up the event types.
+        connection.execute("LOCK TABLE event_types IN ACCESS EXCLUSIVE MODE")
+        push(client, "e1", "e2")
+        Waker(client, liveness_seconds=1).enqueue("ingest")
+        until(lambda: taken(client) == 1, RECOVERY_SECONDS)
+        sleeper.send_signal(signal.SIGSTOP)
+    start("ingest", **patience)
+    until(lambda: stored(url) == 2 and depth(client) == {}, 30)
+    push(client, "e3")
+    until(lambda: stored(url) == 3 and depth(client) == {}, 30)
+
+    sleeper.send_signal(signal.SIGCONT)
+
+    line = until(lambda: logged(sleeper, "batch_stored"), 30)
+    assert (line["stored"], line["duplicates"]) == (0, 2)
+    sleeper.send_signal(signal.SIGTERM)
+    assert sleeper.wait(GRACE_SECONDS) == 0
+    assert (stored(url), depth(client)) == (3, {})
+    assert all(int(left) == 0 for left in client.hvals(DEPTH_KEY))
+
+
+def test_a_worker_that_rq_struck_off_is_counted_again(
+    client: Redis, start: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
+    until(lambda: idle(client), 30)
+    (name,) = client.smembers("rq:workers:ingest")
+    client.delete("rq:workers", "rq:workers:ingest", name)
+    Waker(client, liveness_seconds=5).enqueue("ingest")
+
+    until(lambda: client.smembers("rq:workers:ingest") == {name}, 30)
+
+
+@contextmanager
+def own_redis(path: Path) -> Iterator[tuple[str, Process]]:
+    """A Redis that may be killed."""
+    folder = DataFolder(path)
+    folder.hold()
+    valkey = Valkey(folder)
+    server = Process(valkey.prepare(), folder)
+    server.start()
+    try:
+        yield valkey.url, server
+    finally:
+        server.ask_to_stop()
+        server.end()
+        folder.release()
+
+
+def test_workers_wait_for_redis_for_as_long_as_it_is_away(
+    environment: dict[str, str],
+    start: Callable[..., Any],
+    until: Callable[..., Any],
+    data_folder_path: Path,
+) -> None:
+    with own_redis(data_folder_path) as (url, server), open_redis(url) as client:
+        until(server.command.is_ready)
+        there = {"REDIS_URL": url, "RQ_REDIS_URL": url}
+        waiting, told_to_stop = start("ingest", **there), start("ingest", **there)
+        until(lambda: len(client.smembers("rq:workers:ingest")) == 2 and idle(client), 30)
+        os.kill(server.pid, signal.SIGKILL)
+        server.end()
+        # Several vain attempts of each.
+        until(lambda: count(waiting, "watchdog_waits_for_redis") >= 4, 30)
+        told_to_stop.send_signal(signal.SIGTERM)
+        assert told_to_stop.wait(GRACE_SECONDS) == 0
+
+        server.start()
+        until(server.command.is_ready)
+        push(client, "e1")
+
+        until(lambda: stored(environment["DATABASE_URL"]) == 1, RECOVERY_SECONDS)
+        assert waiting.poll() is None
+
+
+def count(worker: Any, event: str) -> int:
+    return sum(line["event"] == event for line in lines(worker))
 
 
 def test_what_a_killed_worker_had_taken_is_stored_by_another(

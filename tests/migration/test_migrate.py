@@ -54,8 +54,10 @@ def test_every_table_knows_its_tenant(empty_database_url: str) -> None:
               AND NOT EXISTS (
                   SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'tenant_id' AND attnotnull
               )
+            ORDER BY 1
         """).fetchall()
-    assert without == [("schema_migrations",)]
+    # About the database and the search server as a whole.
+    assert without == [("index_marks",), ("schema_migrations",), ("search_indices",)]
 
 
 def test_a_second_run_applies_nothing(empty_database_url: str) -> None:
@@ -167,13 +169,11 @@ def test_a_gap_in_what_was_applied_is_refused(empty_database_url: str, directory
         migrate(empty_database_url, directory=directory)
 
 
-@pytest.mark.parametrize("name", ["0007_far_ahead.sql", "0001_twice.sql", "0005-dashes.sql", "notes.sql"])
+@pytest.mark.parametrize("name", ["0999_far_ahead.sql", "0001_twice.sql", "0005-dashes.sql", "notes.sql"])
 def test_gaps_doubles_and_odd_names_are_refused_before_anything_runs(
     empty_database_url: str, directory: Path, name: str
 ) -> None:
     (directory / name).write_text("SELECT 1;")
-    if name.startswith("0007"):
-        assert not (directory / "0006_x.sql").exists()
 
     with pytest.raises(MigrationError):
         migrate(empty_database_url, directory=directory)

@@ -74,8 +74,15 @@ def test_an_unknown_encoding_is_refused() -> None:
 def test_ndjson_lines_may_be_blank_and_may_end_in_crlf() -> None:
     texts, single = split_events(b'\n{"a":1}\r\n  \t\r\n\n{"b":2}', "application/x-ndjson", max_events=9)
 
-    assert [json.loads(text) for text in texts] == [{"a": 1}, {"b": 2}]
+    assert texts == [b'{"a":1}', b'{"b":2}']
     assert not single
+
+
+@pytest.mark.parametrize("count", [1, 8, 9])
+def test_an_array_of_up_to_the_limit_is_cut_whatever_commas_its_items_hold(count: int) -> None:
+    texts, _ = split_events(json.dumps([[1, 2, 3]] * count).encode(), "application/json", max_events=9)
+
+    assert texts == [b"[1, 2, 3]"] * count
 
 
 def test_an_array_is_cut_into_the_texts_of_its_items() -> None:
@@ -119,8 +126,10 @@ def test_an_array_that_cannot_be_cut_is_refused(body: bytes, code: str) -> None:
         (b"1\n" * 10, "application/x-ndjson"),
         (b"\n" * 16_000_000, "application/x-ndjson"),
         (b"[" + b"1," * 9 + b"1]", "application/json"),
+        (b"[" + b"1," * 9 + b"1", "application/json"),
+        (b"[" + b"1," * 8_000_000 + b"1]", "application/json"),
     ],
-    ids=["lines", "blank lines", "items"],
+    ids=["lines", "blank lines", "items", "items without end", "millions of items"],
 )
 def test_more_events_than_allowed_are_refused(body: bytes, media_type: str) -> None:
     with pytest.raises(ProblemError) as caught:

@@ -9,8 +9,10 @@ from common.database.queries import Queries
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT) for part in ("api", "worker") for path in (ROOT / part).rglob("*.sql"))
-# About the database or the queue of all tenants as a whole: nothing of a tenant's is read or shown by them.
-WITHOUT_TENANT = {"find_schema_version", "estimate_backlog", "delete_indexed_outbox", "next_batch_id"}
+# About the database, the queue or an index of all tenants as a whole: nothing of a tenant's is read or shown by them.
+WITHOUT_TENANT = {"find_schema_version", "estimate_backlog", "delete_indexed_outbox", "next_batch_id"} | set(
+    Queries("worker", "index_marks.sql")
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -55,6 +55,7 @@ def test_unknown_fields_are_ignored() -> None:
         (event()[:-1] + b',"x":NaN}', "invalid_json", ""),
         (event(data={"a": "?"}).replace(b"?", b"\xff"), "invalid_json", ""),
         (event(data={"a": "?"}).replace(b"?", b"\\ud800"), "invalid_json", ""),
+        (event().replace(b"customer", b"cus\xfftomer"), "invalid_json", ""),
         (b"17", "invalid_envelope", ""),
         (b"[]", "invalid_envelope", ""),
         (b'{"event_type": "purchase", "data": {}}', "invalid_envelope", ""),

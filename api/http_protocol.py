@@ -1,0 +1,122 @@
+"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client may send outside of bodies, and problems as answers."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.errors import PROBLEM_TYPE, ProblemError, problem_response
+from common.envelope import new_event_id
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Most bytes of a request's first line and headers together; those of trailers and chunk extensions likewise."""
+
+HEAD_SECONDS = 30.0
+"""How long the first line and the headers of a request may take to arrive."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Refuses heads that are too large (431) or too slow (408), which uvicorn would gather for as long as they come.
+
+    What breaks HTTP itself is answered with a problem too. In either case the connection ends.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle_bytes = 0  # received in a row without completing a head or any of a body
+        self._refused = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows what asyncio declares
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in some bytes, unless there are too many of the kind that only fills memory."""
+        if self._refused:
+            return
+        self._idle_bytes += len(data)
+        super().data_received(data)
+        if self._idle_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._wait_for_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there: go on if its size is fine."""
+        self._stop_waiting()
+        self._idle_bytes = 0
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body is there."""
+        self._idle_bytes = 0
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request ends."""
+        self._idle_bytes = 0
+        if not self._refused:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(ProblemError(400, "bad_request", msg))
+
+    def _refuse_head(self) -> None:
+        detail = f"the request line and the headers may have at most {MAX_HEAD_BYTES} bytes"
+        self._refuse(ProblemError(431, "headers_too_large", detail))
+
+    def _refuse(self, problem: ProblemError) -> None:
+        """Answer with `problem` and hang up."""
+        self._stop_waiting()
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        if self._may_answer():
+            answer = problem_response(problem, new_event_id())
+            head = (
+                STATUS_LINE[problem.status],
+                f"content-type: {PROBLEM_TYPE}\r\ncontent-length: {len(answer.body)}\r\n".encode(),
+                b"connection: close\r\n\r\n",
+            )
+            self.transport.write(b"".join((*head, bytes(answer.body))))
+        if self.cycle is not None:
+            # Whoever still works on the request learns that nobody waits for its answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether no other answer is on its way, which this one would garble."""
+        cycle = self.cycle
+        return not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started)
+
+    def _wait_for_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if not self._idle_bytes:  # there is no request to answer
+            self.transport.close()
+            return
+        detail = f"the request line and the headers did not arrive within {HEAD_SECONDS:g} seconds"
+        self._refuse(ProblemError(408, "request_timeout", detail))

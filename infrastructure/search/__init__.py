@@ -1,0 +1,1 @@
+"""Looking after the search index: rebuilding it from PostgreSQL, comparing the two."""

@@ -1,0 +1,99 @@
+"""Copying a month's signals from PostgreSQL into the index that is being built for it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from elasticsearch import Elasticsearch
+from psycopg.rows import class_row
+
+from common.database.queries import Queries
+from common.errors import SearchUnavailableError
+from common.search.bulk import BulkOutcome, Failure, Written, write_documents
+from common.search.documents import Document, SignalRow, document
+from common.search.failures import record_failures
+from common.search.indices import ensure_indices
+from infrastructure.database.connections import Connection
+from infrastructure.search.patience import patiently
+from infrastructure.search.rebuilds import FIRST_ID, Rebuild
+from infrastructure.search.reindex_progress import Progress
+
+_sql = Queries(__package__, "reindex.sql")
+
+
+class Copier:
+    """Writes the documents of a month, in the order of the signals' ids, `page_signals` at a time.
+
+    `rate` is how many a second at most, None as many as the server takes. What the server is too busy for is sent
+    again, what it refuses for its content is recorded in ``index_failures``.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        client: Elasticsearch,
+        progress: Progress,
+        *,
+        rate: float | None,
+        page_signals: int,
+    ) -> None:
+        self._connection = connection
+        self._client = client
+        self._progress = progress
+        self._rate = rate
+        self._page_signals = page_signals
+
+    def copy(self, rebuild: Rebuild) -> int:
+        """Write what lies after the position, recording it page by page; returns how many documents that were."""
+        copied, through = 0, rebuild.copied_through
+        started = time.monotonic()
+        while rows := self._read(rebuild, through):
+            self._write(rebuild, rows)
+            through = rows[-1].signal_id
+            copied += len(rows)
+            self._connection.execute(
+                _sql.advance_rebuild, {"copied_through": through, "copied": len(rows), **rebuild.key}
+            )
+            self._progress.advance(len(rows))
+            if self._rate:
+                time.sleep(max(0.0, started + copied / self._rate - time.monotonic()))
+        return copied
+
+    def copy_first(self, rebuild: Rebuild) -> Written | None:
+        """Write the first page again; returns what the new index says of it, None if it took nothing.
+
+        Its documents are the newest then, so while the server has them it has lost nothing that was copied before.
+        """
+        return self._write(rebuild, self._read(rebuild, FIRST_ID))
+
+    def _read(self, rebuild: Rebuild, through: str) -> list[SignalRow]:
+        """The signals that come next after the one with this id."""
+        page = {"copied_through": through, "limit": self._page_signals, **rebuild.span}
+        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
+            return cursor.execute(_sql.list_signals, page).fetchall()
+
+    def _write(self, rebuild: Rebuild, rows: Sequence[SignalRow]) -> Written | None:
+        """Write the documents of these signals, however long that takes."""
+        left = [self._document(rebuild, row) for row in rows]
+        refused: dict[str, Failure] = {}
+
+        def send() -> BulkOutcome:
+            nonlocal left
+            ensure_indices(self._client, rebuild.indices)
+            outcome = write_documents(self._client, left)
+            refused.update(outcome.refused)
+            left = [each for each in left if each.id in outcome.retry]
+            if left:
+                # Its status, not its reason, which may quote what people wrote.
+                status = outcome.retry[left[0].id].status
+                raise SearchUnavailableError(
+                    f"Elasticsearch did not take {len(left)} documents ({status or 'no answer'})"
+                )
+            return outcome
+
+        outcome = patiently(self._progress, send)
+        record_failures(self._connection, refused, {row.signal_id: row.tenant_id for row in rows})
+        return outcome.written.get(rebuild.indices.building or "")
+
+    def _document(self, rebuild: Rebuild, row: SignalRow) -> Document:
+        return replace(document(row), index=rebuild.indices.building or rebuild.indices.serving)

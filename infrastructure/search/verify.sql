@@ -1,0 +1,40 @@
+-- An index holds the month of all tenants, and so does what is compared with it: each row says whose it is.
+
+-- name: count_signals
+-- By month; of the months asked for, or of all if none is.
+SELECT date_trunc('month', received_at AT TIME ZONE 'UTC')::date AS month, count(*)
+FROM signals
+WHERE received_at >= coalesce(%(received_from)s, '-infinity'::timestamptz)
+  AND received_at < coalesce(%(received_until)s, 'infinity'::timestamptz)
+GROUP BY 1;
+
+-- name: list_signals
+-- A page of the month in the order of ids, through the primary key of each partition, DEFAULT included.
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score,
+       occurred_at, received_at, trace_id, amount, currency, data::text
+FROM signals
+WHERE signal_id > %(after)s::uuid
+  AND received_at >= %(received_from)s
+  AND received_at < %(received_until)s
+ORDER BY signals.signal_id
+LIMIT %(limit)s;
+
+-- name: find_signals
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score,
+       occurred_at, received_at, trace_id, amount, currency, data::text
+FROM signals
+WHERE signal_id = ANY(%(signal_ids)s::uuid[])
+  AND received_at >= %(received_from)s
+  AND received_at < %(received_until)s;
+
+-- name: find_pending
+SELECT DISTINCT pending.signal_id::text
+FROM outbox, unnest(outbox.signal_ids) AS pending (signal_id)
+WHERE outbox.indexed_at IS NULL
+  AND outbox.signal_ids && %(signal_ids)s::uuid[]
+  AND pending.signal_id = ANY(%(signal_ids)s::uuid[]);
+
+-- name: find_refusals
+SELECT signal_id::text, status, reason
+FROM index_failures
+WHERE signal_id = ANY(%(signal_ids)s::uuid[]);

@@ -1,0 +1,132 @@
+"""What a client may send outside of bodies, on real connections to a server that speaks our HTTP."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+import api.http_protocol
+from api.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def echo_size(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the size of the body; hangs up where the client did."""
+    if scope["type"] != "http":
+        return
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        if not message["more_body"]:
+            break
+    body = str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def address(until: Any) -> Iterator[tuple[str, int]]:
+    config = uvicorn.Config(
+        echo_size, host="127.0.0.1", port=0, http=BoundedHttpProtocol, log_config=None, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def exchange(address: tuple[str, int], *pieces: bytes) -> tuple[int, Any]:
+    """The status and the body of the last answer, read until the server hangs up or has answered in full."""
+    with socket.create_connection(address, timeout=30) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+        except ConnectionError:
+            pass
+        answer = b""
+        while not _complete(answer) and (data := connection.recv(65536)):
+            answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def _complete(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return bool(end and lengths) and len(body) >= int(lengths[0].split(b":")[1])
+
+
+def test_a_head_up_to_the_limit_is_fine_and_the_connection_serves_the_next(address: tuple[str, int]) -> None:
+    filler = b"x: " + b"a" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n"
+
+    assert exchange(address, GET + filler) == (200, 0)
+    with socket.create_connection(address, timeout=30) as connection:
+        for _ in range(3):
+            connection.sendall(GET + filler)
+            answer = b""
+            while not _complete(answer):
+                answer += connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"x: " + b"a" * MAX_HEAD_BYTES,
+        GET + b"x" * (MAX_HEAD_BYTES + 1),
+        b"GET /" + b"a" * MAX_HEAD_BYTES,
+        GET + b"a: b\r\n" * MAX_HEAD_BYTES,
+    ],
+    ids=["value", "name", "target", "many"],
+)
+@pytest.mark.parametrize("end", [b"", b" HTTP/1.1\r\n\r\n"], ids=["endless", "ended"])
+def test_a_larger_head_is_refused_whether_or_not_it_ever_ends(
+    address: tuple[str, int], head: bytes, end: bytes
+) -> None:
+    status, problem = exchange(address, head + end)
+
+    assert (status, problem["code"]) in {(431, "headers_too_large"), (400, "bad_request")}
+    assert status == 431 or end
+
+
+def test_trailers_and_chunk_extensions_are_bounded_too(address: tuple[str, int]) -> None:
+    for flood in (b"0\r\nx: " + b"a" * 300_000, b"5;" + b"a" * 300_000):
+        status, problem = exchange(address, POST, b"5\r\nhello\r\n", flood)
+        assert (status, problem["code"]) == (431, "headers_too_large")
+
+
+def test_a_body_of_many_small_chunks_is_no_head(address: tuple[str, int]) -> None:
+    assert exchange(address, POST, b"1\r\nx\r\n" * 100_000, b"0\r\n\r\n") == (200, 100_000)
+
+
+def test_what_is_no_http_is_a_problem_too(address: tuple[str, int]) -> None:
+    for noise in (b"\x16\x03\x01\x02\x00\r\n\r\n", POST + b"zz\r\n"):
+        status, problem = exchange(address, noise)
+        assert (status, problem["code"], problem["status"]) == (400, "bad_request", 400)
+
+
+def test_a_head_that_does_not_arrive_in_time_is_given_up(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+
+    status, problem = exchange(address, GET)
+
+    assert (status, problem["code"]) == (408, "request_timeout")
+    with socket.create_connection(address, timeout=30) as connection:
+        assert connection.recv(100) == b""  # nobody asked anything: there is nothing to answer

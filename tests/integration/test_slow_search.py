@@ -1,0 +1,139 @@
+"""Search may be slow or hang: storing takes no notice, and the index catches up."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from common.database.connections import open_pool
+from common.drain import Drain
+from common.queued_bytes import count_on
+from common.services import Services, open_services
+from common.settings import load_settings
+from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
+from worker.stages import Stages
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Gate:
+    """A way to the search server that lets requests through at once, and answers only while it is open."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._server = (parts.hostname or "", parts.port or 0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.open = threading.Event()
+        self.withheld = threading.Event()
+        """Set once an answer waits."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.open.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _pass(self, client: socket.socket, server: socket.socket) -> None:
+        with server, contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if not self.open.is_set():
+                    self.withheld.set()
+                    self.open.wait()
+                client.sendall(data)
+
+
+@pytest.fixture
+def gate(elasticsearch_url: str) -> Iterator[Gate]:
+    gate = Gate(elasticsearch_url)
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def services(environment: dict[str, str], gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    changes = {"ELASTICSEARCH_URL": gate.url, "SSPP_DRAIN_LINGER_SECONDS": "0", "SSPP_BATCH_EVENTS": "50"}
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    with open_services(load_settings(), application="test") as services:
+        with services.pool.connection() as connection:
+            connection.execute("INSERT INTO tenants (tenant_id, slug, name) VALUES (7, 'seven', 'Seven')")
+        yield services
+
+
+def drain(services: Services, queue: str, name: str) -> int:
+    stage = Stages(services).build(queue, name)
+    run = Drain(
+        stage,
+        name=name,
+        client=services.redis,
+        waker=services.waker,
+        metrics=services.metrics,
+        settings=services.settings,
+        stop=lambda: False,
+    )
+    return run.run()
+
+
+def push(services: Services, prefix: str, count: int) -> None:
+    event = {"event_type": "purchase", "customer_id": "c1", "data": {"amount": "1.00", "currency": "USD"}}
+    records = [
+        Record(f"{prefix}-{number}", NOW, json.dumps(event | {"event_id": f"{prefix}-{number}"}).encode())
+        for number in range(count)
+    ]
+    fields = encode_entry(7, records)
+    pipeline = services.redis.pipeline(transaction=True)
+    pipeline.xadd(lane_of(7), fields)  # type: ignore[arg-type]
+    pipeline.hincrby(DEPTH_KEY, lane_of(7), count)
+    count_on(pipeline, {7: entry_size(fields)})
+    pipeline.execute()
+
+
+def test_a_search_server_that_does_not_answer_holds_up_no_storing(
+    services: Services, gate: Gate, environment: dict[str, str], until: Callable[..., Any]
+) -> None:
+    def count(query: str) -> int:
+        with open_pool(environment["DATABASE_URL"], application="look") as pool, pool.connection() as one:
+            row = one.execute(query).fetchone()  # type: ignore[call-overload]
+            return int(row[0])
+
+    push(services, "first", 20)
+    assert drain(services, "ingest", "ingest-1") == 20
+    indexing = threading.Thread(target=drain, args=(services, "index", "index-1"), daemon=True)
+    indexing.start()
+    assert gate.withheld.wait(30), "the index stage has not asked the search server"
+
+    for batch in range(5):
+        push(services, f"batch-{batch}", 100)
+        assert drain(services, "ingest", f"ingest-{batch + 2}") == 100
+
+    assert count("SELECT count(*) FROM signals") == 520
+    assert count("SELECT count(*) FROM outbox WHERE indexed_at IS NOT NULL") == 0
+    assert indexing.is_alive()
+
+    gate.open.set()
+    indexing.join(60)
+    while drain(services, "index", "index-2"):
+        pass
+    assert count("SELECT count(*) FROM outbox WHERE indexed_at IS NULL") == 0
+    services.search.indices.refresh(index="signals")
+    assert services.search.count(index="signals")["count"] == 520
