@@ -24,6 +24,9 @@ REFRESH_SECONDS = 1.0
 _REFRESH_TIMEOUT_SECONDS = 2.0
 _RATE_SAMPLES = 11  # ten seconds' worth: long enough for a drain's batches to look like a stream
 
+# Withheld events leave only when somebody decides: those of several tenants must not close the queue for the rest.
+_WITHHOLDERS_SHARE = 0.5
+
 _LOW_WATER = 0.9
 _LONGEST_RETRY_SECONDS = 60.0
 _SPREAD = 1.25
@@ -52,6 +55,7 @@ class Admission:
         self._meter = QueueMeter(client, lanes=LANES, withheld=WITHHELD_KEY)
         self._queued: dict[int, int] = {}
         self._total = 0
+        self._withholding: frozenset[int] = frozenset()
         self._pending: Counter[int] = Counter()
         self._pending_total = 0
         self._oldest_seconds: Sequence[float] = [0.0] * len(LANES)
@@ -79,7 +83,8 @@ class Admission:
         """Return if the queue has room for `size` more bytes of the tenant's events; costs next to nothing.
 
         Raises:
-            ShedError: 429 for the tenant's own limit, 503 for those of the queue and of Redis.
+            ShedError: 429 for the tenant's own limit and that of all tenants with withheld events, 503 for the
+                limits of the queue and of Redis.
         """
         limits = self._settings
         size = max(size, 1)
@@ -87,6 +92,12 @@ class Admission:
         if _exceeds(own, size, limits.max_tenant_queued_bytes):
             detail = "too many of your events wait to be stored; send more when some are"
             raise self._shedding(429, "tenant_queue_full", detail, own, limits.max_tenant_queued_bytes)
+        if tenant_id in self._withholding:
+            held = sum(self._queued.get(each, 0) + self._pending[each] for each in self._withholding)
+            limit = _WITHHOLDERS_SHARE * limits.max_queued_bytes
+            if _exceeds(held, size, limit):
+                detail = "most of your events would be refused: mend what GET /v1/rejected/withheld shows or release it"
+                raise self._shedding(429, "refusals_withheld", detail, held, limit)
         total = self._total + self._pending_total
         if _exceeds(total, size, limits.max_queued_bytes):
             detail = "too many events wait to be stored; try again when some are"
@@ -157,6 +168,7 @@ class Admission:
     def _note(self, found: QueuedBytes, now: float) -> None:
         self._queued = dict(found.tenants)
         self._total = found.total
+        self._withholding = found.withholding
         self._oldest_seconds = found.oldest_seconds
         if self._drained and found.drained < self._drained[-1][1]:
             self._drained.clear()  # Redis was emptied
@@ -195,6 +207,6 @@ def retry_after_seconds(load: float, queued: int, rate: float) -> int:
     return math.ceil(wait * random.uniform(1, _SPREAD))  # noqa: S311
 
 
-def _exceeds(held: int, size: int, limit: int) -> bool:
+def _exceeds(held: int, size: int, limit: float) -> bool:
     # An empty queue takes anything: what is larger than the limit would otherwise never get in.
     return held > 0 and held + size > limit

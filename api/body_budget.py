@@ -30,13 +30,14 @@ class BodyBudget:
         """A request's share, to be used in a ``with`` block that lasts as long as its body is in memory."""
         return BodyLease(self)
 
-    def take(self, size: int) -> None:
-        """Count `size` more bytes as held.
+    def take(self, size: int, own: int) -> None:
+        """Count `size` more bytes as held, for a request that holds `own` bytes already.
 
         Raises:
             ShedError: 503 ``api_busy``; that would be too many. They are not counted.
         """
-        if self._held + size > self._max_bytes:
+        # Alone, a request gets whatever it needs: what is larger than the limit would otherwise never get in.
+        if self._held > own and self._held + size > self._max_bytes:
             self._metrics.count("sspp_requests_shed_total", code="api_busy")
             raise ShedError(
                 503,
@@ -100,5 +101,5 @@ class BodyLease:
         Raises:
             ShedError: 503 ``api_busy``; too many bytes are held.
         """
-        self._budget.take(size)
+        self._budget.take(size, self._size)
         self._size += size

@@ -14,7 +14,7 @@ from uuid import uuid4
 import structlog
 from redis import Redis
 
-from common.errors import TransientError
+from common.errors import SsppError, TransientError
 from common.metrics import Metrics
 from common.settings import Settings
 from common.wakeup import Presence, Waker
@@ -107,6 +107,9 @@ class Drain:
         with self._presence:
             try:
                 handled = self._work()
+            except Exception:  # a bug of ours, or a wrong setup: RQ logs it, and the watchdog wakes the next
+                self._metrics.count("sspp_drain_errors_total", stage=self._stage.queue, code=SsppError.code)
+                raise
             finally:
                 self._close()
         self._hand_over()

@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import structlog
@@ -55,3 +57,14 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
     # Libraries that narrate each request drown what matters.
     for noisy in ("elastic_transport", "httpx", "httpcore", "urllib3", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+@contextmanager
+def unbound_contextvars(*names: str) -> Iterator[None]:
+    """Leave these bound names off the lines that are written within."""
+    bound = structlog.contextvars.get_contextvars()
+    structlog.contextvars.unbind_contextvars(*names)
+    try:
+        yield
+    finally:
+        structlog.contextvars.bind_contextvars(**{name: bound[name] for name in names if name in bound})

@@ -80,7 +80,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),
     Metric("sspp_stage_duration_seconds", "histogram", "Time of one step of a batch.", ("stage", "step")),
     Metric("sspp_drains_total", "counter", "Drains run.", ("stage",)),
-    Metric("sspp_drain_errors_total", "counter", "Batches put off by a passing failure.", ("stage", "code")),
+    Metric(
+        "sspp_drain_errors_total",
+        "counter",
+        "Batches that failed and are tried again, by code; `internal_error` is a fault of ours, and the log has it.",
+        ("stage", "code"),
+    ),
     Metric("sspp_entries_claimed_total", "counter", "Stream entries taken over from dead workers."),
 )
 

@@ -43,7 +43,8 @@ end
 """Lua: ``count_off(bytes_key, tenant, size)`` takes an entry's bytes off. Call it after the script's first write:
 Redis checks only that one against its memory limit, and what frees memory must pass at the limit too."""
 
-# Answer the hash, and for each lane the milliseconds that its oldest entry has waited, -1 for an empty lane.
+# Answer the hash, for each lane the milliseconds that its oldest entry has waited, -1 for an empty lane, and the
+# tenants with withheld events.
 # KEYS: hash, hash of the withheld events, lanes in order.
 _MEASURE = """
 local now = redis.call('TIME')
@@ -71,7 +72,7 @@ if left == 0 and total ~= 0 then
 elseif left ~= total then
   redis.call('HINCRBY', KEYS[1], 'total', left - total)
 end
-return {redis.call('HGETALL', KEYS[1]), ages}
+return {redis.call('HGETALL', KEYS[1]), ages, redis.call('HKEYS', KEYS[2])}
 """
 
 
@@ -85,6 +86,8 @@ class QueuedBytes(NamedTuple):
     """Payload bytes that ever left the queue; less than before only if Redis was emptied."""
     oldest_seconds: tuple[float, ...]
     """How long the oldest entry of each lane has waited, by Redis's own clock; 0 for an empty lane."""
+    withholding: frozenset[int] = frozenset()
+    """The tenants some of whose events are withheld."""
 
 
 class QueueMeter:
@@ -107,7 +110,7 @@ class QueueMeter:
             QueueUnavailableError: Redis is away.
         """
         with translated_errors():
-            flat, ages = await self._measure(keys=self._keys)
+            flat, ages, withholding = await self._measure(keys=self._keys)
         counts = dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
         total, drained = counts.pop(b"total", 0), counts.pop(b"drained", 0)
         return QueuedBytes(
@@ -115,6 +118,7 @@ class QueueMeter:
             total=total,
             drained=drained,
             oldest_seconds=tuple(max(0, age) / 1000 for age in ages),
+            withholding=frozenset(map(int, withholding)),
         )
 
 

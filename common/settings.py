@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     as they may carry passwords: `masked` is what may be logged.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     database_url: SecretStr = Field(alias="DATABASE_URL", description="PostgreSQL, as a libpq URL.")
     redis_url: SecretStr = Field(
@@ -124,18 +126,21 @@ class Settings(BaseSettings):
         alias="SSPP_DRAIN_BUDGET_SECONDS",
         default=30.0,
         gt=0,
+        le=3600,
         description="How long one drain works before it hands over to the next RQ job.",
     )
     drain_linger_seconds: float = Field(
         alias="SSPP_DRAIN_LINGER_SECONDS",
         default=2.0,
         ge=0,
+        le=3600,
         description="How long an idle drain waits for more work before it ends.",
     )
     liveness_seconds: float = Field(
         alias="SSPP_LIVENESS_SECONDS",
         default=5.0,
-        gt=0,
+        ge=0.1,
+        le=3600,
         description="How long a silent drain or worker counts as alive; its work is taken over after that.",
     )
 
@@ -165,24 +170,28 @@ class Settings(BaseSettings):
         alias="SSPP_RETENTION_MONTHS",
         default=0,
         ge=0,
+        le=1200,
         description="Full months of events and signals to keep, by received_at; 0 keeps everything.",
     )
     partitions_ahead: int = Field(
         alias="SSPP_PARTITIONS_AHEAD",
         default=3,
         ge=1,
+        le=120,
         description="How many months ahead the partitions exist.",
     )
     outbox_keep_seconds: int = Field(
         alias="SSPP_OUTBOX_KEEP_SECONDS",
         default=900,
         ge=0,
+        le=7 * 86400,
         description="How long indexed outbox rows stay, so that they can be sent again.",
     )
     index_resend_seconds: int = Field(
         alias="SSPP_INDEX_RESEND_SECONDS",
         default=120,
         ge=0,
+        le=86400,
         description="After a search server restarted or lost writes, at least the last so many seconds of indexing"
         " before that are sent again; their outbox rows stay for as long as they may be needed.",
     )

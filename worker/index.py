@@ -4,54 +4,32 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from psycopg import Connection
-from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from common.clock import Clock
 from common.database.connections import translated_errors
-from common.database.queries import Queries
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.bulk import BulkOutcome, write_documents
-from common.search.documents import Document, SignalRow
+from common.search.documents import Document
 from common.search.failures import forget_failures, record_failures
 from common.search.generations import share_generations
 from common.search.indices import Router, refresh
 from common.settings import Settings
 from worker.index_marks import IndexMarks, Sighting
+from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
 
 _POLL_SECONDS = 0.05
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
-_READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
-_LONGEST_PAUSE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0  # how often a stage without work asks whether the server lost something
 
-_sql = Queries("worker", "index.sql")
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _OutboxRow:
-    """One ingest batch of one tenant that the index still has to learn."""
-
-    batch_id: int
-    tenant_id: int
-    signal_ids: list[str]
-    received_from: datetime
-    received_until: datetime
-    attempts: int
-
-    @property
-    def is_resent(self) -> bool:
-        """Whether it was indexed before, so that its documents are most likely there."""
-        return self.attempts < 0
 
 
 class IndexStage:
@@ -92,11 +70,12 @@ class IndexStage:
             `wait_seconds`.
 
         Raises:
-            SearchUnavailableError: Elasticsearch is away as a whole. What it took is marked, nothing is put off.
+            SearchUnavailableError: Elasticsearch is away as a whole, or refuses what has to come first, such as
+                making an index. What it took is marked, nothing is put off.
             DatabaseUnavailableError: PostgreSQL is away or busy; nothing is marked.
         """
         deadline = time.monotonic() + wait_seconds
-        with translated_errors(), self._pool.connection() as connection:
+        with translated_errors(), _refusals_waited_for(), self._pool.connection() as connection:
             while True:
                 handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
@@ -122,8 +101,7 @@ class IndexStage:
             DatabaseUnavailableError: PostgreSQL is away or busy.
         """
         with translated_errors(), self._pool.connection() as connection:
-            row = connection.execute(_sql.estimate_backlog).fetchone()
-        return int(row[0]) if row else 0
+            return due_signals(connection)
 
     def close(self) -> None:
         """Make what was written visible to searches.
@@ -136,11 +114,12 @@ class IndexStage:
         """
         if self._unrefreshed:
             self._unrefreshed = 0
-            refresh(self._client)
+            with _refusals_waited_for():
+                refresh(self._client)
 
     def _index_batch(self, connection: Connection) -> int:
         with connection.transaction():
-            rows = self._lock_rows(connection)
+            rows = lock_due_rows(connection, self._batch_signals)
             if not rows:
                 return 0
             seen = self._marks.look(connection)
@@ -162,8 +141,8 @@ class IndexStage:
             with self._timed("mark"):
                 self._mark(connection, rows, done, outcome)
                 if not outcome.away:
-                    self._put_off(connection, [row for row in rows if not settled(row.signal_ids)])
-        self._report(done, outcome, received_at)
+                    put_off(connection, [row for row in rows if not settled(row.signal_ids)])
+        self._report(rows, done, outcome, received_at)
         if outcome.away:
             status, reason = outcome.away
             raise SearchUnavailableError(
@@ -195,79 +174,41 @@ class IndexStage:
         self._refilling = True
         return max(1, self._marks.resend(connection, seen))
 
-    def _lock_rows(self, connection: Connection) -> list[_OutboxRow]:
-        """Lock the free rows that are due first, about a batch's worth of signals and at least one row.
-
-        Sizes are known only once a row is locked, and a lock too many idles another stage: so each fetch asks
-        for as many as the rows so far suggest, and at most doubles them.
-        """
-        rows: list[_OutboxRow] = []
-        signals = 0
-        with connection.cursor("pending_batches", row_factory=class_row(_OutboxRow)) as cursor:
-            cursor.execute(_sql.lock_pending_batches)
-            while signals < self._batch_signals:
-                room = (self._batch_signals - signals) * len(rows) // max(1, signals)
-                fetched = cursor.fetchmany(max(1, min(room, len(rows))))
-                if not fetched:
-                    break
-                rows += fetched
-                signals += sum(len(row.signal_ids) for row in fetched)
-        return rows
-
     def _documents(
         self,
         connection: Connection,
-        rows: Sequence[_OutboxRow],
+        rows: Sequence[OutboxRow],
         router: Router,
         received_at: dict[str, datetime],
     ) -> Generator[Document, None, None]:
         """Yield the documents of the rows' signals that still exist, and note when each was received."""
-        with connection.cursor("batch_signals", row_factory=class_row(SignalRow)) as cursor:
-            cursor.itersize = _READ_ROWS
-            cursor.execute(
-                _sql.read_signals,
-                {
-                    "signal_ids": [signal_id for row in rows for signal_id in row.signal_ids],
-                    "tenant_ids": list({row.tenant_id for row in rows}),
-                    "received_from": min(row.received_from for row in rows),
-                    "received_until": max(row.received_until for row in rows),
-                },
-            )
-            for signal in cursor:
+        with closing(read_signals(connection, rows)) as signals:
+            for signal in signals:
                 received_at[signal.signal_id] = signal.received_at
                 yield from router.documents(signal)
 
     def _mark(
         self,
         connection: Connection,
-        rows: Sequence[_OutboxRow],
-        done: Sequence[_OutboxRow],
+        rows: Sequence[OutboxRow],
+        done: Sequence[OutboxRow],
         outcome: BulkOutcome,
     ) -> None:
-        connection.execute(
-            _sql.mark_indexed,
-            {"batch_ids": [row.batch_id for row in done], "tenant_ids": [row.tenant_id for row in done]},
-        )
+        mark_indexed(connection, done)
         forget_failures(connection, outcome.ok, (row.tenant_id for row in rows))
         tenants = {signal_id: row.tenant_id for row in rows for signal_id in row.signal_ids}
         record_failures(connection, outcome.refused, tenants)
 
-    def _put_off(self, connection: Connection, rows: Sequence[_OutboxRow]) -> None:
-        if rows:
-            connection.execute(
-                _sql.put_off,
-                {
-                    "batch_ids": [row.batch_id for row in rows],
-                    "tenant_ids": [row.tenant_id for row in rows],
-                    "pauses": [pause_after(row.attempts) for row in rows],
-                },
-            )
-
     def _report(
-        self, done: Sequence[_OutboxRow], outcome: BulkOutcome, received_at: dict[str, datetime]
+        self,
+        rows: Sequence[OutboxRow],
+        done: Sequence[OutboxRow],
+        outcome: BulkOutcome,
+        received_at: dict[str, datetime],
     ) -> None:
         now = self._clock()
-        for signal_id in outcome.ok:
+        resent = {signal_id for row in rows if row.is_resent for signal_id in row.signal_ids}
+        for signal_id in outcome.ok - resent:  # those were found once already
             self._metrics.observe("sspp_index_lag_seconds", (now - received_at[signal_id]).total_seconds())
         self._metrics.count("sspp_signals_indexed_total", len(outcome.ok))
         self._metrics.count("sspp_index_failures_total", len(outcome.refused))
@@ -291,6 +232,12 @@ class IndexStage:
         self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)
 
 
-def pause_after(attempts: int) -> float:
-    """How many seconds a row is put off that was put off `attempts` times before: 1, 2, 4 and so on up to 60."""
-    return min(2.0 ** min(attempts, 6), _LONGEST_PAUSE_SECONDS)
+@contextmanager
+def _refusals_waited_for() -> Iterator[None]:
+    """Raise it as `SearchUnavailableError` if Elasticsearch refuses a request for good: somebody has to mend it."""
+    try:
+        yield
+    except ApiError as error:
+        raise SearchUnavailableError(
+            f"Elasticsearch refuses what the index needs: {error.meta.status} {error.error}"
+        ) from error

@@ -9,10 +9,12 @@ import structlog
 
 from common.errors import InvalidEventError, QueueUnavailableError
 from common.lane_consumer import LaneConsumer
+from common.logging import unbound_contextvars
 from common.services import Services
 from common.streams import Entry, Record, depth
 from common.withheld import WithheldEvents, WithheldPart
 from worker.batch_size import ReadSize, next_batch
+from worker.domains.domain import Event
 from worker.guard import RefusalGuard
 from worker.isolation import broke_the_code, store_isolating
 from worker.refusals import RefusedEvent, envelope_hints
@@ -172,23 +174,9 @@ class IngestStage:
         self._metrics.count("sspp_events_duplicate_total", stored.duplicates)
         self._metrics.count("sspp_events_conflict_total", len(stored.conflicts))
         with structlog.contextvars.bound_contextvars(batch_id=stored.batch_id):
-            for event in stored.conflicts:
-                log.warning(
-                    "event_conflict",
-                    tenant_id=event.tenant_id,
-                    event_id=event.event_id,
-                    trace_id=event.trace_id,
-                )
-            for one in refused:
-                self._metrics.count("sspp_events_rejected_total", code=one.reason.code)
-                log.warning(
-                    "event_rejected",
-                    tenant_id=one.tenant_id,
-                    event_id=one.record.event_id,
-                    trace_id=envelope_hints(one.record.raw)["trace_id"],
-                    code=one.reason.code,
-                    path=one.reason.path,
-                )
+            # A thousand entries on each of a thousand lines would be megabytes; the line of the batch has them.
+            with unbound_contextvars("entries"):
+                self._account_each(stored.conflicts, refused)
             traces = sorted({valid.event.trace_id for valid in stored.new if valid.event.trace_id})
             log.info(
                 "batch_stored",
@@ -199,6 +187,25 @@ class IngestStage:
             )
         if stored.new:
             self._wake_index()
+
+    def _account_each(self, conflicts: Sequence[Event], refused: Sequence[RefusedEvent]) -> None:
+        for event in conflicts:
+            log.warning(
+                "event_conflict",
+                tenant_id=event.tenant_id,
+                event_id=event.event_id,
+                trace_id=event.trace_id,
+            )
+        for one in refused:
+            self._metrics.count("sspp_events_rejected_total", code=one.reason.code)
+            log.warning(
+                "event_rejected",
+                tenant_id=one.tenant_id,
+                event_id=one.record.event_id,
+                trace_id=envelope_hints(one.record.raw)["trace_id"],
+                code=one.reason.code,
+                path=one.reason.path,
+            )
 
     def _wake_index(self) -> None:
         """Tell the index stage. The outbox keeps the work: a lost wake-up is made good by the watchdog."""

@@ -46,9 +46,9 @@ def _check_database(services: Services) -> None:
     try:
         with database_errors(), services.pool.connection() as connection:
             connection.execute(_sql.select_nothing)
-    except psycopg.errors.UndefinedTable:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise SettingsError(
-            "the database of DATABASE_URL has no tables of the platform; run sspp migrate"
+            "the database of DATABASE_URL lacks tables of the platform; run sspp migrate"
         ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise SettingsError(f"the role of DATABASE_URL lacks a right: {error.diag.message_primary}") from None

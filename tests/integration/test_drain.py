@@ -65,14 +65,20 @@ def waker(client: Redis) -> Waker:
 
 @pytest.fixture
 def drain(client: Redis, waker: Waker, environment: dict[str, str]) -> Callable[..., Drain]:
-    def build(stage: ProbeStage, *, stop: Callable[[], bool] = lambda: False, **settings: Any) -> Drain:
+    def build(
+        stage: ProbeStage,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        metrics: Metrics | None = None,
+        **settings: Any,
+    ) -> Drain:
         chosen = load_settings().model_copy(update={"drain_linger_seconds": 0.05} | settings)
         return Drain(
             stage,
             name="me",
             client=client,
             waker=waker,
-            metrics=Metrics(),
+            metrics=metrics or Metrics(),
             settings=_checked(chosen),
             stop=stop,
         )
@@ -108,6 +114,17 @@ def test_a_drain_that_was_woken_for_nothing_does_not_linger(drain: Callable[...,
 
     assert drain(stage, drain_linger_seconds=600).run() == 0
     assert stage.steps == 1
+
+
+def test_a_failure_that_nobody_foresaw_ends_the_drain_and_is_counted(drain: Callable[..., Drain]) -> None:
+    stage, metrics = ProbeStage(RuntimeError("a bug")), Metrics()
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        drain(stage, metrics=metrics).run()
+
+    assert stage.closed == 1
+    labels = {"stage": QUEUE, "code": "internal_error"}
+    assert metrics.registry.get_sample_value("sspp_drain_errors_total", labels) == 1
 
 
 def test_a_drain_ends_when_a_stop_is_asked_for_and_wakes_another_for_the_rest(

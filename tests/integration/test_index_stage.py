@@ -1,5 +1,6 @@
 """The index stage over a real PostgreSQL and a real search server."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from common.metrics import Metrics
 from common.search.client import open_client
 from common.search.template import ALIAS, TEMPLATE, ensure_template, index_name
 from common.settings import Settings
-from worker.index import IndexStage, pause_after
+from worker.index import IndexStage
+from worker.outbox import lock_due_rows, pause_after
 
 RECEIVED = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 LOCKED_MONTH = datetime(2026, 10, 3, tzinfo=UTC)
@@ -207,6 +209,20 @@ def test_sending_a_batch_again_changes_nothing(
     assert pending(pool) == []
 
 
+def test_a_batch_that_is_sent_again_does_not_count_as_late(
+    pool: ConnectionPool, stage: IndexStage, metrics: Metrics
+) -> None:
+    store(pool, 1, 2)
+    with pool.connection() as connection:
+        connection.execute("UPDATE outbox SET attempts = -1")
+    store(pool, 2, 3)
+
+    assert stage.step(0) == 5
+
+    assert metrics.registry.get_sample_value("sspp_signals_indexed_total") == 5
+    assert metrics.registry.get_sample_value("sspp_index_lag_seconds_count") == 3
+
+
 def test_a_batch_is_as_large_as_the_settings_say(
     pool: ConnectionPool, make_stage: Callable[..., IndexStage]
 ) -> None:
@@ -231,10 +247,10 @@ def test_a_stage_locks_no_more_than_its_batch(
 ) -> None:
     for batch_id in range(4):
         store(pool, batch_id, 2)
-    one, other = make_stage(batch_events=4), make_stage(batch_events=4)
+    other = make_stage(batch_events=4)
 
     with pool.connection() as connection, connection.transaction():
-        assert len(one._lock_rows(connection)) == 2
+        assert len(lock_due_rows(connection, 4)) == 2
         assert other.step(0) == 4
         assert other.step(0) == 0
 
@@ -358,6 +374,34 @@ def test_a_request_that_fails_as_a_whole_puts_no_row_off(
     assert not metrics.registry.get_sample_value("sspp_documents_put_off_total")
 
 
+def test_an_index_that_the_server_refuses_to_make_is_waited_for(
+    pool: ConnectionPool, elasticsearch_url: str, make_stage: Callable[..., IndexStage], stage: IndexStage
+) -> None:
+    """As a cluster does that has as many shards as it may."""
+
+    class Full(Urllib3HttpNode):
+        def perform_request(self, method: str, target: str, *args: Any, **options: Any) -> Any:
+            answer = super().perform_request(method, target, *args, **options)
+            if method == "PUT" and target.startswith(f"/{ALIAS}-"):
+                body = {"error": {"type": "validation_exception", "reason": "too many shards"}, "status": 400}
+                return answer._replace(
+                    meta=dataclasses.replace(answer.meta, status=400), body=json.dumps(body).encode()
+                )
+            return answer
+
+    store(pool, 1, 2)
+
+    with (
+        Elasticsearch(elasticsearch_url, node_class=Full, max_retries=0) as full,
+        pytest.raises(SearchUnavailableError, match="400 validation_exception"),
+    ):
+        make_stage(client=full).step(0)
+
+    assert pending(pool) == [1]
+    assert put_off(pool) == {}
+    assert stage.step(0) == 2
+
+
 @pytest.fixture
 def locked_month(client: Elasticsearch) -> str:
     """The name of an index of one month that takes no writes."""
@@ -446,7 +490,7 @@ def test_the_pause_doubles_from_a_second_up_to_a_minute_for_ever() -> None:
 
 @pytest.mark.parametrize("statement", ["lock_pending_batches", "estimate_backlog"])
 def test_what_is_due_is_found_through_the_index_of_pending_rows(pool: ConnectionPool, statement: str) -> None:
-    query = getattr(Queries("worker", "index.sql"), statement)
+    query = getattr(Queries("worker", "outbox.sql"), statement)
     with pool.connection() as connection:
         # An empty table is cheapest to scan: forbid that, to see what the index can serve.
         connection.execute("SET LOCAL enable_seqscan = off")

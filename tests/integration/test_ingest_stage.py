@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 import redis.exceptions
+import structlog
+from structlog.testing import capture_logs
 
 from common.errors import DatabaseUnavailableError, QueueUnavailableError
 from common.streams import LANES, Record, depth, lane_of
@@ -96,6 +98,23 @@ def test_the_same_event_without_occurred_at_is_no_conflict(pipeline: Pipeline) -
     pipeline.drain()
 
     assert pipeline.metrics.registry.get_sample_value("sspp_events_conflict_total") == 0
+
+
+def test_only_the_line_of_the_batch_names_all_its_entries(pipeline: Pipeline) -> None:
+    """With a thousand single events in the queue, a line for each that names them all would be megabytes."""
+    pipeline.push(purchase("e1"))
+    pipeline.push(purchase("e1", amount="2.00"))
+    pipeline.push(purchase("e2", amount="-1"))
+
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        pipeline.drain()
+
+    batches = {line["batch_id"]: line["entries"] for line in logs if line["event"] == "batch_stored"}
+    assert sum(map(len, batches.values())) == 3
+    single = [line for line in logs if line["event"] in ("event_conflict", "event_rejected")]
+    assert len(single) == 2
+    assert not any("entries" in line for line in single)
+    assert {line["batch_id"] for line in single} <= batches.keys()
 
 
 @pytest.mark.parametrize("batches", [1, 2])

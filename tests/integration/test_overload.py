@@ -20,6 +20,7 @@ from common.lane_consumer import LaneConsumer
 from common.redis import open_redis
 from common.redis_durability import check_durability
 from common.streams import encode_entry, lane_of
+from common.withheld import Reason, WithheldEvents, WithheldPart
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -43,7 +44,9 @@ def send(api: httpx.Client, body: bytes, key: str | None = None) -> httpx.Respon
     return api.post("/v1/events", content=body, headers=headers)
 
 
-def problem(answer: httpx.Response) -> tuple[int, str]:
+def problem(answer: httpx.Response) -> tuple[int, str] | None:
+    if answer.is_success:
+        return None
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     return answer.status_code, answer.json()["code"]
@@ -68,6 +71,15 @@ def drain(client: Redis) -> Callable[[], int]:
         return count
 
     return drain
+
+
+def withhold_all(client: Redis) -> None:
+    """Does with all that waits what a worker does with refusals that it must not make."""
+    consumer = LaneConsumer(client, "drain")
+    consumer.create_groups()
+    for entry in consumer.read(100, 0):
+        reasons = [Reason("schema_violation", "purchase")] * len(entry.records)
+        WithheldEvents(client).withhold([WithheldPart(entry, entry.records, reasons)])
 
 
 @pytest.fixture
@@ -130,6 +142,24 @@ def test_a_full_queue_is_a_503_for_all_until_workers_have_drained_it(
 
         assert drain() == accepted
 
+        until(lambda: send(api, events(1)).status_code == 202)
+
+
+def test_withheld_refusals_of_some_tenants_leave_half_of_the_queue_to_the_others(
+    serve: Any, api_store: Any, api_tenant: int, client: Redis, until: Any
+) -> None:
+    """Nobody but an operator may end their waiting, so they must not close the queue for the rest meanwhile."""
+    other = api_store.key(api_store.tenant("other"), "ingest")
+    with serve(SSPP_MAX_QUEUED_BYTES=100_000) as api:
+        for number in range(10):
+            send(api, events(20, str(number))).raise_for_status()
+        withhold_all(client)
+
+        until(lambda: problem(send(api, events(1, "next"))) == (429, "refusals_withheld"))
+        assert send(api, events(20), other).status_code == 202
+
+        WithheldEvents(client).bring_back(api_tenant)
+        # What is in the lane again is not withheld, and stored soon.
         until(lambda: send(api, events(1)).status_code == 202)
 
 
@@ -272,6 +302,11 @@ def test_bodies_in_hand_are_bounded_together(serve: Any, until: Any) -> None:
         assert rest().startswith(b"HTTP/1.1 202 ")
         assert send(api, body).status_code == 202
         assert "sspp_body_bytes 0.0\n" in api.get("/metrics").text
+
+
+def test_a_body_larger_than_all_together_may_have_gets_in_alone(serve: Any) -> None:
+    with serve(SSPP_MAX_INFLIGHT_BYTES=10_000) as api:
+        assert send(api, events(1, size=50_000)).status_code == 202
 
 
 UNSAFE = pytest.mark.parametrize(

@@ -458,6 +458,20 @@ def test_a_database_that_was_not_migrated_ends_the_worker_with_advice(
     assert "sspp migrate" in worker.log_path.read_text()
 
 
+@pytest.mark.parametrize(
+    "older", ["DROP TABLE index_marks", "ALTER TABLE outbox DROP COLUMN put_off_until CASCADE"]
+)
+def test_a_database_of_an_older_release_ends_the_worker_with_advice(
+    start: Callable[..., Any], database_url: str, older: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(older)
+    worker = start("index")
+
+    assert worker.wait(30) != 0
+    assert "sspp migrate" in worker.log_path.read_text()
+
+
 def test_a_worker_that_starts_while_postgresql_is_away_waits_for_it(
     start: Callable[..., Any], until: Callable[..., Any]
 ) -> None:

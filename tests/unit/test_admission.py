@@ -9,6 +9,7 @@ from api.admission import Admission, drain_rate, retry_after_seconds
 from api.body_budget import BodyBudget
 from api.errors import ShedError
 from common.metrics import Metrics
+from common.queued_bytes import QueuedBytes
 from common.redis import open_async_redis
 from common.settings import Settings
 
@@ -69,6 +70,15 @@ def test_a_tenant_has_its_own_limit_and_all_have_one_together() -> None:
     assert shed(lambda: limits.check(2, 101)) == (429, "tenant_queue_full")
     limits.check(3, 300)
     assert shed(lambda: limits.check(3, 301)) == (503, "queue_full")
+
+
+def test_tenants_with_withheld_events_hold_half_of_the_queue_at_most() -> None:
+    limits = admission(SSPP_MAX_QUEUED_BYTES=1000, SSPP_MAX_TENANT_QUEUED_BYTES=400)
+    limits._note(QueuedBytes({1: 300, 2: 200, 3: 100}, 600, 0, (0.0,) * 16, frozenset({1, 2})), now=1.0)
+
+    assert shed(lambda: limits.check(1)) == (429, "refusals_withheld")
+    assert shed(lambda: limits.check(2)) == (429, "refusals_withheld")
+    limits.check(3)
 
 
 def test_what_is_on_its_way_counts_until_it_arrives() -> None:

@@ -1,4 +1,4 @@
-"""Every statement of the API and the workers names the tenant it is about."""
+"""Every statement of the API, the workers and what both share names the tenant it is about."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,21 @@ import pytest
 from common.database.queries import Queries
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(path.relative_to(ROOT) for part in ("api", "worker") for path in (ROOT / part).rglob("*.sql"))
+FILES = sorted(
+    path.relative_to(ROOT) for part in ("api", "common", "worker") for path in (ROOT / part).rglob("*.sql")
+)
 # About the database, the queue or an index of all tenants as a whole: nothing of a tenant's is read or shown by them.
-WITHOUT_TENANT = {"find_schema_version", "estimate_backlog", "delete_indexed_outbox", "next_batch_id"} | set(
-    Queries("worker", "index_marks.sql")
+WITHOUT_TENANT = {
+    "find_schema_version",
+    "estimate_backlog",
+    "select_outbox_backlog",
+    "delete_indexed_outbox",
+    "next_batch_id",
+}.union(
+    Queries("worker", "index_marks.sql"),
+    Queries("common.search", "generations.sql"),
+    Queries("common.database", "partitions.sql"),
+    Queries("common.database", "data_indexes.sql"),
 )
 
 

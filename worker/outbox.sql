@@ -1,5 +1,5 @@
--- What the index stage reads and writes. The outbox, and with it each statement here, spans all tenants: one
--- drain serves them all, and every row and id that it touches stays paired with its tenant.
+-- The outbox, and with it each statement here, spans all tenants: one drain serves them all, and every row and id
+-- that it touches stays paired with its tenant.
 
 -- name: lock_pending_batches
 -- Read through a cursor: a row is locked when it is fetched, so others find what this drain leaves. First what is
