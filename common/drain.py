@@ -97,7 +97,7 @@ class Drain:
         self._presence = Presence(client, stage.queue, name, liveness_seconds=settings.liveness_seconds)
 
     def run(self) -> int:
-        """Drain; returns how many items were handled. Passing failures on the way are waited out.
+        """Drain; returns how many items were handled. Failures on the way are waited out, unforeseen ones too.
 
         Raises:
             QueueUnavailableError: Redis is away as the drain begins.
@@ -107,9 +107,6 @@ class Drain:
         with self._presence:
             try:
                 handled = self._work()
-            except Exception:  # a bug of ours, or a wrong setup: RQ logs it, and the watchdog wakes the next
-                self._metrics.count("sspp_drain_errors_total", stage=self._stage.queue, code=SsppError.code)
-                raise
             finally:
                 self._close()
         self._hand_over()
@@ -131,15 +128,8 @@ class Drain:
                         last_work = time.monotonic()
                 patience = last_work + self._linger - time.monotonic()
                 count = self._stage.step(min(max(patience, 0.0), _SLICE_SECONDS))
-            except TransientError as error:
-                self._metrics.count("sspp_drain_errors_total", stage=self._stage.queue, code=error.code)
-                log.warning(
-                    "batch_put_off",
-                    stage=self._stage.queue,
-                    code=error.code,
-                    detail=error.detail,
-                    pause=pause,
-                )
+            except Exception as error:  # noqa: BLE001  # a bug, or a wrong setup: no reason to stop trying, or to spin
+                self._report(error, pause)
                 self._rest(pause)
                 last_work, pause = time.monotonic(), min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
@@ -150,6 +140,15 @@ class Drain:
             elif time.monotonic() - last_work >= self._linger:
                 break
         return handled
+
+    def _report(self, error: Exception, pause: float) -> None:
+        stage = self._stage.queue
+        if isinstance(error, TransientError):
+            log.warning("batch_put_off", stage=stage, code=error.code, detail=error.detail, pause=pause)
+        else:
+            log.error("batch_put_off", stage=stage, code=SsppError.code, pause=pause, exc_info=error)
+        code = error.code if isinstance(error, TransientError) else SsppError.code
+        self._metrics.count("sspp_drain_errors_total", stage=stage, code=code)
 
     def _rescue(self) -> int | None:
         rescued = self._stage.rescue(self._presence.live())
