@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from common.queued_bytes import BYTES_KEY, COUNT_OFF
 from common.redis import translated_errors
 from common.streams import DEPTH_KEY, LANES, QUARANTINE_KEY, Entry, decode_entry
+from common.suspects import CLAIM, CLAIM_SUSPECT, LEAVE, Suspect
 
 MOST_BYTES_HELD = 32 * 1024 * 1024
 """How many bytes of entries a consumer takes at a time, at most."""
@@ -41,16 +42,6 @@ return gone
 """
 )
 
-# Take over entries of a consumer, but only those that are still its own: of two rescuers that saw the same dead
-# consumer, the second finds what the first left. KEYS: lane. ARGV: group, dead consumer, new consumer, count.
-_CLAIM = """
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[2])
-if #pending == 0 then return {} end
-local ids = {}
-for i, item in ipairs(pending) do ids[i] = item[1] end
-return redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, unpack(ids))
-"""
-
 # Forget a consumer unless entries are pending under its name: those would be lost to everyone.
 _FORGET = """
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
@@ -63,7 +54,8 @@ class LaneConsumer:
     """One drain's reader of all lanes, under a name of its own in the consumer group.
 
     What `read` returns stays pending under that name until `acknowledge`; when its drain is gone, others take it
-    over with `claim_orphans`. Every method raises `QueueUnavailableError` when Redis is away.
+    over with `claim_orphans`, and with `claim_suspect` what may be the cause of deaths. Every method raises
+    `QueueUnavailableError` when Redis is away.
 
     Args:
         client: Redis.
@@ -77,9 +69,14 @@ class LaneConsumer:
         self.name = name
         self._largest_entry = max(max_event_bytes, _SEVERAL_EVENTS_BYTES) + _ENTRY_FRAME_BYTES
         self._acknowledge = self._redis.register_script(_ACKNOWLEDGE)
-        self._claim = self._redis.register_script(_CLAIM)
+        self._claim = self._redis.register_script(CLAIM)
+        self._claim_suspect = self._redis.register_script(CLAIM_SUSPECT)
         self._forget = self._redis.register_script(_FORGET)
+        self._leave = self._redis.register_script(LEAVE)
         self._reply_was_lost = False
+        self._suspected: list[tuple[str, bytes]] = []  # the lanes and consumers that have suspects due
+        self.pausing_events = 0
+        """Events in suspects that nobody may claim yet, as the last `claim_orphans` saw it; see `common.suspects`."""
 
     def create_groups(self) -> None:
         """Create the streams and their consumer group where they do not exist yet."""
@@ -172,21 +169,25 @@ class LaneConsumer:
     def claim_orphans(
         self, live: Collection[str], most_events: int, *, most_bytes: int = MOST_BYTES_HELD
     ) -> list[Entry]:
-        """Take over entries from consumers whose names are not among `live`.
+        """Take over entries, suspects left aside, from consumers whose names are not among `live`.
 
         It stops when it has `most_events` events or `most_bytes` bytes, which the last 16 entries may exceed. If the
         connection breaks meanwhile, the next `read` brings what was taken over so far.
         """
         claimed: list[Entry] = []
         events = size = 0
+        self._suspected, self.pausing_events = [], 0
         a_reply_was_lost, self._reply_was_lost = self._reply_was_lost, True  # until all answers are here
         with translated_errors():
             for lane, consumer in self._orphaned(live):
                 while events < most_events and size < most_bytes:
                     keys, args = [lane], [GROUP, consumer, self.name, _CLAIMED_AT_ONCE]
-                    found = self._claim(keys=keys, args=args)
-                    entries = self._decoded(lane, [(entry_id, _fields(flat)) for entry_id, flat in found])
+                    found, due, pausing_events = self._claim(keys=keys, args=args)
+                    entries = self._decoded_flat(lane, found)
                     if not found:
+                        self.pausing_events += pausing_events
+                        if due:
+                            self._suspected.append((lane, consumer))
                         self._forget(keys=[lane], args=[GROUP, consumer])
                         break
                     claimed.extend(entries)
@@ -195,11 +196,27 @@ class LaneConsumer:
         self._reply_was_lost = a_reply_was_lost
         return claimed
 
+    def claim_suspect(self) -> Suspect | None:
+        """Take over one suspect that the last `claim_orphans` left aside and whose pause is over, if there is any.
+
+        Call it with empty hands, and store it before anything else is taken: what is in hand dies with it.
+        """
+        a_reply_was_lost, self._reply_was_lost = self._reply_was_lost, True  # until the answer is here
+        suspect = None
+        with translated_errors():
+            for lane, consumer in self._suspected:
+                found, deliveries = self._claim_suspect(keys=[lane], args=[GROUP, consumer, self.name])
+                if entries := self._decoded_flat(lane, found):
+                    suspect = Suspect(entries[0], deliveries)
+                    break
+        self._reply_was_lost = a_reply_was_lost
+        return suspect
+
     def leave(self) -> None:
         """Take this consumer's name out of the group, except where entries are still pending under it."""
         with translated_errors():
             for lane in LANES:
-                self._forget(keys=[lane], args=[GROUP, self.name])
+                self._leave(keys=[lane], args=[GROUP, self.name])
 
     def _orphaned(self, live: Collection[str]) -> list[tuple[str, bytes]]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -217,6 +234,16 @@ class LaneConsumer:
             if consumer["name"].decode() not in names
         ]
 
+    def _decoded_flat(self, lane: str, found: Sequence[tuple[bytes, Sequence[bytes] | None]]) -> list[Entry]:
+        """Entries as a script answers them: the names and values of their fields in turn."""
+        return self._decoded(
+            lane,
+            [
+                (entry_id, None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True)))
+                for entry_id, flat in found
+            ],
+        )
+
     def _decoded(self, lane: str, entries: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Entry]:
         decoded = []
         for entry_id, fields in entries:
@@ -230,8 +257,3 @@ class LaneConsumer:
                 self._redis.xadd(QUARANTINE_KEY, {**fields, b"lane": lane, b"entry_id": entry_id})
                 self._remove(lane, entry_id, 0, 0, 0)
         return decoded
-
-
-def _fields(flat: Sequence[bytes] | None) -> dict[bytes, bytes] | None:
-    """The fields of an entry as a script answers them: names and values in turn."""
-    return None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))

@@ -87,6 +87,11 @@ CATALOGUE: tuple[Metric, ...] = (
         ("stage", "code"),
     ),
     Metric("sspp_entries_claimed_total", "counter", "Stream entries taken over from dead workers."),
+    Metric(
+        "sspp_suspect_entries_claimed_total",
+        "counter",
+        "Stream entries taken over alone, as workers died with them again and again. Above 0: look into it.",
+    ),
 )
 
 

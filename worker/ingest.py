@@ -79,12 +79,26 @@ class IngestStage:
         if self._held:
             return None  # memory is bounded by holding one read's worth at a time
         self._held = self._consumer.claim_orphans(live, self._services.settings.batch_events)
+        suspect = None if self._held else self._consumer.claim_suspect()
+        if suspect:
+            self._held = [suspect.entry]
         self._metrics.count("sspp_entries_claimed_total", len(self._held))
+        if suspect:
+            # Before it is touched: there may be no later.
+            log.error(
+                "entry_kills_workers",
+                lane=suspect.entry.lane,
+                entry_id=suspect.entry.entry_id.decode(),
+                tenant_id=suspect.entry.tenant_id,
+                deliveries=suspect.deliveries,
+            )
+            self._metrics.count("sspp_suspect_entries_claimed_total")
+            return None  # there may be more of them, and each comes alone
         return sum(len(entry.records) for entry in self._held)
 
     def backlog(self) -> int:
-        """Events in the lanes, those in work included."""
-        return sum(depth(self._services.redis).values())
+        """Events in the lanes, those in work included, but not those that nobody may take yet."""
+        return max(0, sum(depth(self._services.redis).values()) - self._consumer.pausing_events)
 
     def close(self) -> None:
         """Leave the consumer group; entries still held are taken over by the next drain."""
