@@ -58,6 +58,9 @@ class IndexStage:
         self._batch_signals = settings.batch_events
         self._clock = clock
         self._unrefreshed = 0
+        # Whether the next documents may be there already, written by a request that got no answer or by a stage that
+        # died before it marked them.
+        self._unsure = True
         self._marks = IndexMarks(client, metrics, settings)
         self._next_look = 0.0
         self._refilling = True  # perhaps
@@ -126,14 +129,18 @@ class IndexStage:
             if seen.losses:
                 return self._resend(connection, seen)
             # Only now that the rows are locked, so that a rebuild of the index misses none of their signals.
-            router = Router(self._client, share_generations(connection))
+            generations = share_generations(connection)
+            router = Router(self._client, generations)
             received_at: dict[str, datetime] = {}
             # Closed at once, whatever happens: its cursor must not outlive the transaction.
             batch = self._documents(connection, rows, router, received_at)
             with self._timed("write"), closing(batch) as documents:
+                likely_there = self._unsure or generations.rebuilding() or any(row.is_resent for row in rows)
                 # Without the nodes' word, only a document that is written shows a loss to the next look.
-                skip_present = bool(seen.nodes) and any(row.is_resent for row in rows)
+                skip_present = bool(seen.nodes and likely_there)
+                self._unsure = True
                 outcome = write_documents(self._client, documents, skip_present=skip_present)
+            self._unsure = outcome.away is not None
             self._unrefreshed += len(outcome.ok)
             settled = outcome.retry.keys().isdisjoint
             confirmed = self._marks.confirm(connection, seen, outcome.written)

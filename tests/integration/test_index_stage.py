@@ -358,6 +358,30 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
     assert set(indexed(client)) == set(ids)
 
 
+def test_what_was_written_without_an_answer_is_not_written_again(
+    pool: ConnectionPool, client: Elasticsearch, elasticsearch_url: str, make_stage: Callable[..., IndexStage]
+) -> None:
+    """To replace a document may take longer than to write it: a slow request, sent again as it was, ends never."""
+    ids = store(pool, 1, 2)
+    written: list[int] = []
+
+    def lose_the_answer(answer: dict[str, Any]) -> dict[str, Any]:
+        written.append(len(answer["items"]))
+        return {"items": []}
+
+    with answering_bulk_with(elasticsearch_url, lose_the_answer) as silent:
+        stage = make_stage(client=silent)
+        with pytest.raises(SearchUnavailableError):
+            stage.step(0)
+        assert written == [2]
+
+        assert stage.step(0) == 2
+
+    assert written == [2]
+    assert pending(pool) == []
+    assert set(indexed(client)) == set(ids)
+
+
 def test_a_request_that_fails_as_a_whole_puts_no_row_off(
     pool: ConnectionPool, elasticsearch_url: str, make_stage: Callable[..., IndexStage], metrics: Metrics
 ) -> None:

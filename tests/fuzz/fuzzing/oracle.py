@@ -39,7 +39,8 @@ def read_answer(ledger: Ledger, family: str, answer: Answer, *, protocol: bool =
     if _INSIDES.search(answer.body) and answer.media_type not in ("text/plain", "text/html"):
         ledger.violate("insides shown", family, answer.body[:500])
     if answer.status < 400:
-        return _parsed(ledger, family, answer) if answer.media_type == "application/json" else {}
+        is_json = answer.media_type == "application/json" and answer.body  # the answer to HEAD has none
+        return _parsed(ledger, family, answer) if is_json else {}
     if not answer.body and not protocol:
         ledger.violate("empty answer", family, answer.status)
     if not answer.body:  # the answer to HEAD
