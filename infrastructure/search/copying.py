@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from elasticsearch import Elasticsearch
-from psycopg.rows import class_row
 
 from common.database.queries import Queries
 from common.errors import SearchUnavailableError
@@ -17,6 +16,7 @@ from infrastructure.database.connections import Connection
 from infrastructure.search.patience import patiently
 from infrastructure.search.rebuilds import FIRST_ID, Rebuild
 from infrastructure.search.reindex_progress import Progress
+from infrastructure.search.stored import StoredSignals
 
 _sql = Queries(__package__, "reindex.sql")
 
@@ -38,6 +38,7 @@ class Copier:
         page_signals: int,
     ) -> None:
         self._connection = connection
+        self._stored = StoredSignals(connection)
         self._client = client
         self._progress = progress
         self._rate = rate
@@ -47,8 +48,9 @@ class Copier:
         """Write what lies after the position, recording it page by page; returns how many documents that were."""
         copied, through = 0, rebuild.copied_through
         started = time.monotonic()
-        while rows := self._read(rebuild, through):
-            self._write(rebuild, rows)
+        while rows := self._stored.page(rebuild.indices.month, through, self._page_signals):
+            # The index stage writes new signals to this index too, so some of them may be there.
+            self._write(rebuild, rows, skip_present=True)
             through = rows[-1].signal_id
             copied += len(rows)
             self._connection.execute(
@@ -64,15 +66,10 @@ class Copier:
 
         Its documents are the newest then, so while the server has them it has lost nothing that was copied before.
         """
-        return self._write(rebuild, self._read(rebuild, FIRST_ID))
+        rows = self._stored.page(rebuild.indices.month, FIRST_ID, self._page_signals)
+        return self._write(rebuild, rows, skip_present=False)
 
-    def _read(self, rebuild: Rebuild, through: str) -> list[SignalRow]:
-        """The signals that come next after the one with this id."""
-        page = {"copied_through": through, "limit": self._page_signals, **rebuild.span}
-        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
-            return cursor.execute(_sql.list_signals, page).fetchall()
-
-    def _write(self, rebuild: Rebuild, rows: Sequence[SignalRow]) -> Written | None:
+    def _write(self, rebuild: Rebuild, rows: Sequence[SignalRow], *, skip_present: bool) -> Written | None:
         """Write the documents of these signals, however long that takes."""
         left = [self._document(rebuild, row) for row in rows]
         refused: dict[str, Failure] = {}
@@ -80,7 +77,7 @@ class Copier:
         def send() -> BulkOutcome:
             nonlocal left
             ensure_indices(self._client, rebuild.indices)
-            outcome = write_documents(self._client, left)
+            outcome = write_documents(self._client, left, skip_present=skip_present)
             refused.update(outcome.refused)
             left = [each for each in left if each.id in outcome.retry]
             if left:

@@ -39,17 +39,6 @@ RETURNING month;
 -- name: set_lock_timeout
 SELECT set_config('lock_timeout', %(timeout)s, true);
 
--- name: list_signals
--- By the primary key, partition by partition: the order by received_at would sort the whole month for each page.
-SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score,
-       occurred_at, received_at, trace_id, amount, currency, data::text
-FROM signals
-WHERE signal_id > %(copied_through)s::uuid
-  AND received_at >= %(received_from)s
-  AND received_at < %(received_until)s
-ORDER BY signals.signal_id
-LIMIT %(limit)s;
-
 -- name: advance_rebuild
 UPDATE search_indices
 SET copied_through = %(copied_through)s::uuid, copied = copied + %(copied)s

@@ -12,7 +12,7 @@ from infrastructure.search.rebuilds import FIRST_ID, span_of
 
 _PAGE_SIGNALS = 1000  # what memory holds of them
 
-_sql = Queries(__package__, "verify.sql")
+_sql = Queries(__package__, "stored.sql")
 
 
 class StoredSignals:
@@ -29,17 +29,19 @@ class StoredSignals:
         span = span_of(month) if month else {"received_from": None, "received_until": None}
         return dict(self._connection.execute(_sql.count_signals, span).fetchall())
 
+    def page(self, month: date, after: str, limit: int) -> list[SignalRow]:
+        """Up to `limit` signals of the month in the order of their ids, from the one that follows this id."""
+        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
+            return cursor.execute(
+                _sql.list_signals, span_of(month) | {"after": after, "limit": limit}
+            ).fetchall()
+
     def walk(self, month: date) -> Iterator[SignalRow]:
         """Yield the month's signals in the order of their ids, page by page."""
         after = FIRST_ID
-        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
-            while True:
-                cursor.execute(_sql.list_signals, span_of(month) | {"after": after, "limit": _PAGE_SIGNALS})
-                page = cursor.fetchall()
-                yield from page
-                if len(page) < _PAGE_SIGNALS:
-                    return
-                after = page[-1].signal_id
+        while page := self.page(month, after, _PAGE_SIGNALS):
+            yield from page
+            after = page[-1].signal_id
 
     def find(self, month: date, signal_ids: Collection[str]) -> dict[str, SignalRow]:
         """The month's signals among `signal_ids`, by id."""

@@ -634,8 +634,8 @@ def test_a_server_that_loses_whatever_it_gets_never_serves(
     store.add(NOVEMBER, 8)
     drain(stage)
 
-    def lose_one(server: Elasticsearch, documents: Sequence[Document]) -> Any:
-        outcome = write_documents(server, documents[1:])
+    def lose_one(server: Elasticsearch, documents: Sequence[Document], **options: bool) -> Any:
+        outcome = write_documents(server, documents[1:], **options)
         outcome.ok.add(documents[0].id)
         return outcome
 
@@ -729,8 +729,8 @@ def test_signals_are_read_in_the_order_of_the_primary_key_without_sorting(
     ensure_partitions(connection, now=NOVEMBER, ahead=1)
     # An empty table is cheapest to scan: forbid that, to see what the index can serve.
     connection.execute("SET enable_seqscan = off")
-    query = Queries("infrastructure.search", "reindex.sql").list_signals
-    page = {"copied_through": rebuilds.FIRST_ID, "limit": 500, **rebuilds.span_of(month(NOVEMBER))}
+    query = Queries("infrastructure.search", "stored.sql").list_signals
+    page = {"after": rebuilds.FIRST_ID, "limit": 500, **rebuilds.span_of(month(NOVEMBER))}
 
     plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}", page))
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,14 @@ _TIMEOUT_SECONDS = 60
 _REASONS = {429: "es_rejected_execution_exception", 503: "unavailable_shards_exception"}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # who was killed hangs up in the middle
+            super().handle_error(request, client_address)
+
+
 class SearchProxy:
     """Forwards requests to the search server on `target_port`, from threads of its own."""
 
@@ -40,8 +49,7 @@ class SearchProxy:
         self.held_bulks = 0
         """How many bulk requests wait since `hanging` began."""
         self._dice = random.Random(0)
-        self._server = ThreadingHTTPServer((HOST, self.port), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server((HOST, self.port), self._handler())
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="search-proxy", daemon=True
         )

@@ -9,7 +9,8 @@ WHERE received_at >= coalesce(%(received_from)s, '-infinity'::timestamptz)
 GROUP BY 1;
 
 -- name: list_signals
--- A page of the month in the order of ids, through the primary key of each partition, DEFAULT included.
+-- A page of the month in the order of ids, through the primary key of each partition, DEFAULT included. The order of
+-- received_at would sort the whole month for each page.
 SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score,
        occurred_at, received_at, trace_id, amount, currency, data::text
 FROM signals
