@@ -18,6 +18,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -37,6 +39,15 @@ from infrastructure.local.errors import LocalStackError
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.stack import Servers, given_urls, queue_environment
 from infrastructure.local.supervisor import Supervisor
+
+# Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How fast inputs are made and tests run is the machine's business, which may have other work too.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 _PREFIX = "sspp-test-"
 # Read before any test changes the environment.
