@@ -171,6 +171,13 @@ class ApiStore:
 
 
 @pytest.fixture
+def pool(database_url: str) -> Iterator[ConnectionPool]:
+    """Connections to this test's database, as workers have them."""
+    with open_pool(database_url, application="test") as pool:
+        yield pool
+
+
+@pytest.fixture
 def api_store(database_url: str) -> Iterator[ApiStore]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield ApiStore(connection)

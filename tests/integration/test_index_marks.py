@@ -16,7 +16,6 @@ from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
 from structlog.testing import capture_logs
 
-from common.database.connections import open_pool
 from common.envelope import event_key, signal_id
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
@@ -96,12 +95,6 @@ def server(data_folder_path: Path, until: Callable[..., Any]) -> Iterator[Server
 def client(server: Server) -> Iterator[Elasticsearch]:
     with open_client(server.url) as client:
         yield client
-
-
-@pytest.fixture
-def pool(database_url: str) -> Iterator[ConnectionPool]:
-    with open_pool(database_url, application="test") as pool:
-        yield pool
 
 
 @pytest.fixture

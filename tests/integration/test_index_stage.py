@@ -15,7 +15,6 @@ from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
 from structlog.testing import capture_logs
 
-from common.database.connections import open_pool
 from common.database.queries import Queries
 from common.envelope import event_key, signal_id
 from common.errors import SearchUnavailableError
@@ -29,12 +28,6 @@ from worker.outbox import lock_due_rows, pause_after
 RECEIVED = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 LOCKED_MONTH = datetime(2026, 10, 3, tzinfo=UTC)
 LAG_SECONDS = 2.0
-
-
-@pytest.fixture
-def pool(database_url: str) -> Iterator[ConnectionPool]:
-    with open_pool(database_url, application="test") as pool:
-        yield pool
 
 
 @pytest.fixture

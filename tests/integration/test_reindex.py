@@ -19,7 +19,6 @@ from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
 from rich.console import Console
 
-from common.database.connections import open_pool
 from common.database.partitions import drop_expired, ensure_partitions
 from common.database.queries import Queries
 from common.envelope import event_key, signal_id
@@ -85,12 +84,6 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
 def store(database_url: str) -> Iterator[Store]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Store(connection)
-
-
-@pytest.fixture
-def pool(database_url: str) -> Iterator[ConnectionPool]:
-    with open_pool(database_url, application="test reindex") as pool:
-        yield pool
 
 
 @pytest.fixture

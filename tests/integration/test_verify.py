@@ -16,7 +16,6 @@ from psycopg_pool import ConnectionPool
 from typer.testing import CliRunner, Result
 
 from common.clock import system_clock
-from common.database.connections import open_pool
 from common.envelope import event_key, signal_id
 from common.metrics import Metrics
 from common.search.client import open_client
@@ -35,12 +34,6 @@ DATA = {
     "whole": 2.0,
     "nested": [{"a": -1e20}, None, True, ""],
 }
-
-
-@pytest.fixture
-def pool(database_url: str) -> Iterator[ConnectionPool]:
-    with open_pool(database_url, application="test") as pool:
-        yield pool
 
 
 @pytest.fixture
