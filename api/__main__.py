@@ -8,8 +8,8 @@ import uvicorn
 from api.http_protocol import BoundedHttpProtocol
 from common.errors import QueueUnavailableError, SettingsError
 from common.logging import configure_logging
+from common.queue.durability import check_durability
 from common.redis import open_redis
-from common.redis_durability import check_durability
 from common.settings import Settings, load_settings
 
 # Requests in work get this long to finish after SIGTERM; Kubernetes grants 30 seconds by default.

@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from api.errors import ShedError
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
-from common.queued_bytes import QueuedBytes, QueueMeter
+from common.queue.durability import INFO_SECTIONS, endangers_events
+from common.queue.queued_bytes import QueuedBytes, QueueMeter
+from common.queue.streams import LANES, WITHHELD_KEY
 from common.redis import translated_errors
-from common.redis_durability import INFO_SECTIONS, endangers_events
 from common.settings import Settings
-from common.streams import LANES, WITHHELD_KEY
 
 REFRESH_SECONDS = 1.0
 _REFRESH_TIMEOUT_SECONDS = 2.0

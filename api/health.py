@@ -18,11 +18,11 @@ from redis.asyncio import Redis
 from api.database import fetch_one
 from api.openapi import answer
 from api.responses import json_response
-from common.backlog import SELECT_OUTBOX_BACKLOG, set_outbox_gauges
 from common.database.queries import Queries
 from common.errors import SsppError
+from common.queue.backlog import SELECT_OUTBOX_BACKLOG, set_outbox_gauges
+from common.queue.durability import INFO_SECTIONS, endangers_events
 from common.redis import translated_errors
-from common.redis_durability import INFO_SECTIONS, endangers_events
 from common.search.query import SearchReader
 
 SCHEMA_VERSION = 6

@@ -15,8 +15,8 @@ from api.ingest_schemas import RECEIPT_EXAMPLE, REQUEST_BODY, Receipt, Refusal
 from api.openapi import answer, problems
 from common.envelope import new_event_id, parse_envelope
 from common.errors import InvalidEventError
+from common.queue.streams import Record
 from common.settings import Settings
-from common.streams import Record
 
 _CHECKED_AT_ONCE = 500
 _EVENT_OVERHEAD_BYTES = 256  # what Python needs for an event's id, instant and text beside the text itself

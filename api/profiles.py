@@ -14,8 +14,8 @@ from api.responses import json_response
 from api.schemas import Accepted, ProfileUpdate
 from common.clock import rfc3339
 from common.envelope import new_event_id, parse_envelope
+from common.queue.streams import Record
 from common.storable import parse_storable
-from common.streams import Record
 
 EVENT_TYPE = "customer_updated"
 

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from api.admission import Admission
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
-from common.queued_bytes import count_on
+from common.queue.queued_bytes import count_on
+from common.queue.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.redis import translated_errors
-from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.wakeup import Waker, awake_key
 
 INGEST_QUEUE = "ingest"

@@ -20,7 +20,7 @@ from api.responses import json_response
 from api.schemas import Released, ReleaseRequest, Replayed, ReplayRequest
 from common.database.connections import translated_errors
 from common.database.queries import Queries
-from common.streams import Record
+from common.queue.streams import Record
 
 _CHUNK = 100  # events are up to 256 KiB each: this bounds memory, and how long rows stay locked
 _MAX_BODY_BYTES = 64 * 1024

@@ -12,16 +12,16 @@ from api.auth import Authenticator
 from api.body_budget import BodyBudget
 from api.health import HealthChecks
 from api.publisher import Publisher
-from common.backlog import measure_lanes
 from common.clock import Clock, system_clock
 from common.database.connections import build_async_pool
 from common.metrics import Metrics
+from common.queue.backlog import measure_lanes
+from common.queue.withheld import WithheldEvents
 from common.redis import open_async_redis, open_redis
 from common.search.client import open_async_client
 from common.search.query import SearchReader
 from common.settings import Settings
 from common.wakeup import Waker
-from common.withheld import WithheldEvents
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.streams import Entry
+from common.queue.streams import Entry
 
 MOST_ENTRIES_OF_A_LANE = 128
 MOST_BYTES = 4 * 1024 * 1024

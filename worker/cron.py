@@ -14,9 +14,9 @@ from rq.cron import CronJob, CronScheduler
 from rq.job import Job
 
 from common.errors import QueueUnavailableError
+from common.queue.withheld import WithheldEvents
 from common.services import Services
 from common.wakeup import Waker, job_queue
-from common.withheld import WithheldEvents
 
 MAINTENANCE_QUEUE = "maintenance"
 WATCHED_QUEUES = ("ingest", "index")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import structlog
 
 from common.errors import InvalidEventError, QueueUnavailableError
-from common.lane_consumer import LaneConsumer
 from common.logging import unbound_contextvars
+from common.queue.lane_consumer import LaneConsumer
+from common.queue.streams import Entry, Record, depth
+from common.queue.withheld import WithheldEvents, WithheldPart
 from common.services import Services
-from common.streams import Entry, Record, depth
-from common.withheld import WithheldEvents, WithheldPart
 from worker.batch_size import ReadSize, next_batch
 from worker.domains.domain import Event
 from worker.guard import RefusalGuard

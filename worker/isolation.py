@@ -6,7 +6,7 @@ import psycopg
 import structlog
 
 from common.errors import InvalidEventError, TransientError
-from common.streams import Record
+from common.queue.streams import Record
 from worker.refusals import RefusedEvent
 from worker.store import Store, StoredBatch
 from worker.validation import ValidEvent

@@ -10,7 +10,7 @@ import msgspec
 
 from common.envelope import MAX_ID_CHARACTERS, uuid8
 from common.errors import InvalidEventError
-from common.streams import Record
+from common.queue.streams import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Which stage each queue's drains run, and what of it outlives a drain."""
 
 from common.drain import Stage
+from common.queue.withheld import WithheldEvents
 from common.services import Services
-from common.withheld import WithheldEvents
 from worker.domains import DOMAINS
 from worker.guard import GuardLimits, RefusalGuard
 from worker.index import IndexStage

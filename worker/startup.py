@@ -8,7 +8,7 @@ import structlog
 from common.database.connections import translated_errors as database_errors
 from common.database.queries import Queries
 from common.errors import SettingsError, TransientError
-from common.redis_durability import check_durability
+from common.queue.durability import check_durability
 from common.search.client import translated_errors as search_errors
 from common.services import Services
 

@@ -11,8 +11,8 @@ import structlog
 
 from common.envelope import Envelope, event_key, parse_envelope, parse_instant
 from common.errors import InvalidEventError
+from common.queue.streams import Record
 from common.storable import escape_step, parse_storable
-from common.streams import Record
 from worker.domains.custom import project_custom
 from worker.domains.domain import Domain, Event, EventType, Projection, SignalType
 

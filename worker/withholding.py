@@ -6,8 +6,8 @@ from uuid import UUID
 
 import structlog
 
-from common.streams import Entry
-from common.withheld import Reason, WithheldEvents, WithheldPart
+from common.queue.streams import Entry
+from common.queue.withheld import Reason, WithheldEvents, WithheldPart
 from worker.guard import FAULT_CODES, RefusalGuard, Tally
 from worker.refusals import RefusedEvent, envelope_hints, rejection_id
 

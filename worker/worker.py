@@ -19,10 +19,10 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from common.backlog import measure_lanes, measure_outbox
 from common.errors import QueueUnavailableError, SettingsError
 from common.logging import configure_logging
 from common.metrics import Metrics
+from common.queue.backlog import measure_lanes, measure_outbox
 from common.services import Services, open_services
 from common.settings import Settings, load_settings
 from common.wakeup import job_queue

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from common.queue.withheld import WithheldEvents
 from common.redis import open_redis
-from common.withheld import WithheldEvents
 from infrastructure.cli.console import AsJson, database, show
 from infrastructure.database.tenants import list_tenants, tenant_id_of
 from infrastructure.loading.environment import find_variables

@@ -11,8 +11,8 @@ from harness.events import Event, event
 from harness.oracle import Expectation, examine
 
 from common.envelope import event_key, signal_id
+from common.queue.streams import LANES, Record, encode_entry
 from common.redis import open_redis
-from common.streams import LANES, Record, encode_entry
 
 TENANT = 7
 NOW = "2026-11-21T12:00:00Z"

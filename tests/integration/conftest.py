@@ -23,12 +23,12 @@ from common.api_keys import new_key
 from common.database.connections import open_pool
 from common.envelope import event_key, signal_id
 from common.metrics import Metrics
-from common.queued_bytes import count_on
+from common.queue.queued_bytes import count_on
+from common.queue.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.redis import open_redis
 from common.search.client import open_client
 from common.services import Services
 from common.settings import Settings, load_settings
-from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.wakeup import Waker
 from worker.domains import DOMAINS
 from worker.guard import GuardLimits, RefusalGuard

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from common.queue.streams import LANES, Entry, decode_entry
 from common.redis import open_redis
-from common.streams import LANES, Entry, decode_entry
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -18,9 +18,9 @@ import redis.asyncio
 from api.admission import Admission
 from api.publisher import Publisher
 from common.metrics import Metrics
+from common.queue.streams import LANES, Entry, Record, decode_entry, depth, lane_of
 from common.redis import open_async_redis, open_redis
 from common.settings import Settings
-from common.streams import LANES, Entry, Record, decode_entry, depth, lane_of
 from common.wakeup import Waker, job_queue
 
 EVENT: dict[str, Any] = {

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from redis import Redis
 
+from common.queue.streams import depth, lane_of
 from common.redis import open_redis
-from common.streams import depth, lane_of
 from infrastructure.local.ports import is_free
 
 Until = Callable[..., Any]

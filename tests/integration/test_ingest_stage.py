@@ -14,7 +14,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from common.errors import DatabaseUnavailableError, QueueUnavailableError
-from common.streams import LANES, Record, depth, lane_of
+from common.queue.streams import LANES, Record, depth, lane_of
 from worker.isolation import BatchFailedError
 from worker.store import Store
 from worker.validation import validate

@@ -16,11 +16,11 @@ import pytest
 from redis import Redis
 
 from common.errors import SettingsError
-from common.lane_consumer import LaneConsumer
+from common.queue.durability import check_durability
+from common.queue.lane_consumer import LaneConsumer
+from common.queue.streams import encode_entry, lane_of
+from common.queue.withheld import Reason, WithheldEvents, WithheldPart
 from common.redis import open_redis
-from common.redis_durability import check_durability
-from common.streams import encode_entry, lane_of
-from common.withheld import Reason, WithheldEvents, WithheldPart
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 

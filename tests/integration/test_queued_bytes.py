@@ -10,10 +10,9 @@ import pytest
 from redis import Redis
 
 from common.errors import QueueUnavailableError
-from common.lane_consumer import LaneConsumer
-from common.queued_bytes import BYTES_KEY, QueuedBytes, QueueMeter, count_on
-from common.redis import open_async_redis, open_redis, translated_errors
-from common.streams import (
+from common.queue.lane_consumer import LaneConsumer
+from common.queue.queued_bytes import BYTES_KEY, QueuedBytes, QueueMeter, count_on
+from common.queue.streams import (
     DEPTH_KEY,
     LANES,
     WITHHELD_KEY,
@@ -24,6 +23,7 @@ from common.streams import (
     entry_size,
     lane_of,
 )
+from common.redis import open_async_redis, open_redis, translated_errors
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ import httpx
 import psycopg
 import pytest
 
-from common.streams import depth
-from common.withheld import WithheldEvents
+from common.queue.streams import depth
+from common.queue.withheld import WithheldEvents
 from worker.guard import GuardLimits, RefusalGuard
 
 SEVEN = 7

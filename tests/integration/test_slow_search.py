@@ -13,10 +13,10 @@ import pytest
 
 from common.database.connections import open_pool
 from common.drain import Drain
-from common.queued_bytes import count_on
+from common.queue.queued_bytes import count_on
+from common.queue.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.services import Services, open_services
 from common.settings import load_settings
-from common.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from worker.stages import Stages
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -12,9 +12,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from common.errors import QueueUnavailableError
-from common.lane_consumer import LaneConsumer
-from common.redis import open_redis, translated_errors
-from common.streams import (
+from common.queue.lane_consumer import LaneConsumer
+from common.queue.streams import (
     DEPTH_KEY,
     LANES,
     Record,
@@ -24,6 +23,7 @@ from common.streams import (
     lane_of,
     oldest_ages,
 )
+from common.redis import open_redis, translated_errors
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 

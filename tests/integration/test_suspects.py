@@ -7,9 +7,9 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from common.lane_consumer import GROUP, LaneConsumer
-from common.streams import DEPTH_KEY, depth, lane_of
-from common.suspects import SUSPECT_DELIVERIES
+from common.queue.lane_consumer import GROUP, LaneConsumer
+from common.queue.streams import DEPTH_KEY, depth, lane_of
+from common.queue.suspects import SUSPECT_DELIVERIES
 from worker.ingest import IngestStage
 
 Pipeline = Any  # of conftest.py

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from common.database.connections import translated_errors
 from common.drain import Drain
 from common.errors import DatabaseUnavailableError
+from common.queue.streams import depth, lane_of
 from common.settings import load_settings
-from common.streams import depth, lane_of
 from common.wakeup import Waker
 from worker.isolation import BatchFailedError
 

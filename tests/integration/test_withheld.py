@@ -13,13 +13,13 @@ import structlog
 from redis import Redis
 from structlog.testing import capture_logs
 
-from common.backlog import measure_lanes
 from common.errors import QueueUnavailableError
-from common.queued_bytes import BYTES_KEY, QueuedBytes, QueueMeter
+from common.queue.backlog import measure_lanes
+from common.queue.queued_bytes import BYTES_KEY, QueuedBytes, QueueMeter
+from common.queue.streams import LANES, WITHHELD_KEY, Record, depth, lane_of
+from common.queue.withheld import Reason, WithheldEvents
 from common.redis import open_async_redis
-from common.streams import LANES, WITHHELD_KEY, Record, depth, lane_of
 from common.wakeup import Waker, job_queue
-from common.withheld import Reason, WithheldEvents
 from worker.cron import BringBack
 from worker.guard import GuardLimits, RefusalGuard
 from worker.isolation import BatchFailedError

@@ -19,8 +19,8 @@ import pytest
 from redis import Redis
 
 from common.errors import SettingsError
+from common.queue.streams import DEPTH_KEY, Record, depth, encode_entry, lane_of
 from common.redis import open_redis
-from common.streams import DEPTH_KEY, Record, depth, encode_entry, lane_of
 from common.wakeup import Waker, awake_key, job_queue
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.process import Process

@@ -9,7 +9,7 @@ from api.admission import Admission, drain_rate, retry_after_seconds
 from api.body_budget import BodyBudget
 from api.errors import ShedError
 from common.metrics import Metrics
-from common.queued_bytes import QueuedBytes
+from common.queue.queued_bytes import QueuedBytes
 from common.redis import open_async_redis
 from common.settings import Settings
 

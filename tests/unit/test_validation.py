@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InvalidEventError
-from common.streams import Record
+from common.queue.streams import Record
 from worker.domains import DOMAINS
 from worker.domains.domain import SignalType
 from worker.validation import EventTypes, TenantType, ValidEvent, same_content, validate

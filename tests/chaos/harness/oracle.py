@@ -10,7 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 from redis import Redis
 
-from common.streams import DEPTH_KEY, LANES, QUARANTINE_KEY
+from common.queue.streams import DEPTH_KEY, LANES, QUARANTINE_KEY
 from harness.events import Event
 
 _EXAMPLES = 10

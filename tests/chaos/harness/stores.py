@@ -8,8 +8,8 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 import redis
 
+from common.queue.streams import LANES
 from common.redis import open_redis
-from common.streams import LANES
 from harness.waiting import wait_for
 
 _T = TypeVar("_T")

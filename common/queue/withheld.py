@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from redis import Redis
 
-from common.lane_consumer import GROUP
-from common.queued_bytes import BYTES_KEY, COUNT_OFF
+from common.queue.lane_consumer import GROUP
+from common.queue.queued_bytes import BYTES_KEY, COUNT_OFF
+from common.queue.streams import DEPTH_KEY, WITHHELD_KEY, Entry, Record, encode_entry, lane_of
 from common.redis import translated_errors
-from common.streams import DEPTH_KEY, WITHHELD_KEY, Entry, Record, encode_entry, lane_of
 
 RETURNED_AT_ONCE = 5000
 """Events that come back at a time: a second's work, so that the lane's other tenants hardly notice."""
@@ -142,7 +142,7 @@ class WithheldEvents:
             for part in parts:
                 entry = part.entry
                 fields = encode_entry(entry.tenant_id, part.records)
-                # An entry that counted for nothing, see `common.queued_bytes`, does so as a part too.
+                # An entry that counted for nothing, see `common.queue.queued_bytes`, does so as a part too.
                 size = min(int(fields[b"bytes"]), entry.size)
                 fields |= {b"bytes": b"%d" % size, b"reasons": _encoded_reasons(part)}
                 flat = [item for field in fields.items() for item in field]

@@ -14,7 +14,7 @@ takes many of those and deaths to come so far, and a false suspect is only store
 
 from typing import NamedTuple
 
-from common.streams import Entry
+from common.queue.streams import Entry
 
 SUSPECT_DELIVERIES = 10
 """More than a fleet that is killed as a whole, some times in a row, gives an innocent entry."""

@@ -8,8 +8,8 @@ from common.database.connections import translated_errors
 from common.database.queries import Queries
 from common.errors import TransientError
 from common.metrics import Metrics
-from common.streams import LANES, depth, oldest_ages
-from common.withheld import WithheldEvents
+from common.queue.streams import LANES, depth, oldest_ages
+from common.queue.withheld import WithheldEvents
 
 SELECT_OUTBOX_BACKLOG = Queries("common.database", "backlog.sql").select_outbox_backlog
 """A query without parameters: signals waiting, and the age in seconds of the oldest row."""

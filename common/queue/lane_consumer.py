@@ -8,10 +8,10 @@ import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from common.queued_bytes import BYTES_KEY, COUNT_OFF
+from common.queue.queued_bytes import BYTES_KEY, COUNT_OFF
+from common.queue.streams import DEPTH_KEY, LANES, QUARANTINE_KEY, Entry, decode_entry
+from common.queue.suspects import CLAIM, CLAIM_SUSPECT, LEAVE, Suspect
 from common.redis import translated_errors
-from common.streams import DEPTH_KEY, LANES, QUARANTINE_KEY, Entry, decode_entry
-from common.suspects import CLAIM, CLAIM_SUSPECT, LEAVE, Suspect
 
 MOST_BYTES_HELD = 32 * 1024 * 1024
 """How many bytes of entries a consumer takes at a time, at most."""
@@ -76,7 +76,7 @@ class LaneConsumer:
         self._reply_was_lost = False
         self._suspected: list[tuple[str, bytes]] = []  # the lanes and consumers that have suspects due
         self.pausing_events = 0
-        """Events in suspects that nobody may claim yet, as the last `claim_orphans` saw it; see `common.suspects`."""
+        """Events in suspects that nobody may claim yet, as the last `claim_orphans` saw it."""
 
     def create_groups(self) -> None:
         """Create the streams and their consumer group where they do not exist yet."""

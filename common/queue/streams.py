@@ -19,10 +19,10 @@ LANES = tuple(f"sspp:ingest:{number}" for number in range(16))
 DEPTH_KEY = "sspp:ingest:depth"
 """A hash: lane → events in its stream, counted in the same transactions that add and remove them.
 
-`common.queued_bytes` counts the bytes by the same rules, by tenant."""
+`common.queue.queued_bytes` counts the bytes by the same rules, by tenant."""
 
 WITHHELD_KEY = "sspp:ingest:withheld"
-"""A hash: tenant → events that were moved out of its lane for the time being, see `common.withheld`."""
+"""A hash: tenant → events that were moved out of its lane for the time being, see `common.queue.withheld`."""
 
 QUARANTINE_KEY = "sspp:ingest:quarantine"
 """A stream of entries that no worker can decode; nothing writes such entries, so each is worth a look."""
@@ -48,9 +48,9 @@ class Entry:
     tenant_id: int
     records: tuple[Record, ...]
     size: int = 0
-    """The bytes that it counts for in the queue, as its pusher counted them; see `common.queued_bytes`."""
+    """The bytes that it counts for in the queue, as its pusher counted them; see `common.queue.queued_bytes`."""
     withheld: bool = False
-    """Whether it comes back from among the withheld events, see `common.withheld`."""
+    """Whether it comes back from among the withheld events, see `common.queue.withheld`."""
 
     @property
     def bytes_held(self) -> int:

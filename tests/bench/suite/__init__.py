@@ -1,0 +1,1 @@
+"""What the benchmark suite is made of; `run.py` beside it runs it."""

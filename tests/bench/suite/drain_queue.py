@@ -1,0 +1,40 @@
+"""One ingest worker without RQ around it: drains what is queued and tells on its last line how long that took.
+
+Run by the scenarios in a process of its own, with a worker's environment: ``python drain_queue.py``.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common.logging import configure_logging
+from common.services import open_services
+from common.settings import load_settings
+from suite.bench import peak_mebibytes
+from worker.stages import Stages
+
+
+def main() -> None:
+    """Drain, then print ``{"seconds": …, "batches": …, "peak_mebibytes": …}``."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    with open_services(settings, application="sspp-bench") as services:
+        stage = Stages(services).build("ingest", "bench")
+        with services.pool.connection():
+            pass  # opened before the clock starts
+        started = time.perf_counter()
+        batches = 0
+        while stage.step(0):
+            batches += 1
+        seconds = time.perf_counter() - started
+        stage.close()
+    told = {"seconds": seconds, "batches": batches, "peak_mebibytes": peak_mebibytes(os.getpid())}
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+if __name__ == "__main__":
+    main()

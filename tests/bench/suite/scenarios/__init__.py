@@ -1,0 +1,1 @@
+"""What is measured, each scenario in a file of its own."""

@@ -1,0 +1,132 @@
+"""The store stage against the limit of the database: a bare COPY of the very rows that it stores."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from common.redis import open_redis
+from suite.bench import Bench, Place
+from suite.events import Event, Workload, distinct_valid
+from suite.measuring import Comparison, Findings, in_turns
+from suite.queueing import queue_events
+
+_TABLES = {
+    "event_keys": "SELECT k.* FROM event_keys AS k JOIN events AS e USING (event_key) WHERE e.batch_id = {batch}"
+    " ORDER BY event_key",
+    "events": "SELECT * FROM events WHERE batch_id = {batch}",
+    "signals": "SELECT s.* FROM signals AS s JOIN events AS e USING (tenant_id, event_id, received_at)"
+    " WHERE e.batch_id = {batch}",
+}
+_DRAIN = Path(__file__).parents[1] / "drain_queue.py"
+RECEIVED_AT = datetime.now(UTC)
+"""When all events were received: within the partition of the present month."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain of a queue took and found."""
+
+    events_per_second: float
+    batches: int
+    peak_mebibytes: float
+
+
+def run(bench: Bench) -> Findings:
+    """Compare events stored per second by one ingest worker with those by COPY alone, in the same batches."""
+    findings = Findings()
+    count = bench.scope.choose(60_000, 24_000)
+    events = Workload("store").events(count)
+    expected = distinct_valid(events)
+    with bench.place() as place:
+        drain(bench, place, events)
+        batches = _export(place)
+    peaks: list[float] = []
+
+    def ours(_round: int) -> float:
+        with bench.place() as place:
+            drained = drain(bench, place, events)
+            peaks.append(drained.peak_mebibytes)
+            findings.problems += check_stored(place, expected)
+            return drained.events_per_second
+
+    def bare(_round: int) -> float:
+        with bench.place() as place:
+            return len(expected) / _copy(place, batches)
+
+    found = in_turns(
+        {"store stage": ours, "bare COPY": bare}, bench.rounds, unit="events stored/s", note=bench.note
+    )
+    findings.comparisons.append(
+        Comparison(
+            "store_stage",
+            "Store stage, one worker : bare COPY of the same rows",
+            found["store stage"],
+            found["bare COPY"],
+            goal=0.6,
+            remark=f"{count:,} events, {len(batches)} batches",
+        )
+    )
+    findings.figures["ingest worker while storing, peak resident"] = f"{max(peaks):.0f} MiB"
+    return findings
+
+
+def drain(bench: Bench, place: Place, events: Sequence[Event]) -> Drained:
+    """Queue `events` and have one worker process store them; its figure counts distinct valid events."""
+    with open_redis(place.redis_url) as redis:
+        queue_events(redis, place.tenant_id, events, RECEIVED_AT)
+    log = bench.folder.logs / "drain.log"
+    with log.open("ab") as output:
+        subprocess.run([sys.executable, str(_DRAIN)], env=bench.environment(place), stdout=output, check=True)
+    told = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    return Drained(len(distinct_valid(events)) / told["seconds"], told["batches"], told["peak_mebibytes"])
+
+
+def check_stored(place: Place, expected: Sequence[Event]) -> list[str]:
+    """What is wrong with the tables, if they should hold exactly the events `expected`."""
+    problems = []
+    with psycopg.connect(place.database_url) as connection:
+        stored = {row[0] for row in connection.execute("SELECT event_id FROM events")}
+        if stored != (ids := {event.event_id for event in expected}):
+            problems.append(f"{len(ids - stored)} events are not stored, {len(stored - ids)} should not be")
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM event_keys), (SELECT count(*) FROM signals),"
+            " (SELECT sum(signal_count)::bigint FROM customers), (SELECT sum(cardinality(signal_ids)) FROM outbox)"
+        ).fetchone()
+        assert counts is not None
+        with_signal = sum(b'"customer_updated"' not in event.raw for event in expected)
+        if counts != (len(ids), len(ids), with_signal, with_signal, with_signal):
+            problems.append(f"rows of events, keys, signals, customers' signals, outbox: {counts}")
+    return problems
+
+
+def _export(place: Place) -> list[dict[str, bytes]]:
+    """The rows of each batch as COPY wants them, by table."""
+    with psycopg.connect(place.database_url) as connection:
+        ids = [row[0] for row in connection.execute("SELECT DISTINCT batch_id FROM events ORDER BY batch_id")]
+        return [
+            {table: _copied(connection, query.format(batch=batch)) for table, query in _TABLES.items()}
+            for batch in ids
+        ]
+
+
+def _copied(connection: psycopg.Connection, query: str) -> bytes:
+    with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:  # type: ignore[arg-type]
+        return b"".join(bytes(block) for block in copy)
+
+
+def _copy(place: Place, batches: Sequence[dict[str, bytes]]) -> float:
+    with psycopg.connect(place.database_url) as connection, connection.cursor() as cursor:
+        started = time.perf_counter()
+        for batch in batches:
+            for table, rows in batch.items():
+                with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:  # type: ignore[arg-type]
+                    copy.write(rows)
+            connection.commit()
+        return time.perf_counter() - started
