@@ -19,10 +19,10 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --p
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test chaos fuzz check format venv lock clean
+.PHONY: help up test chaos fuzz bench bench-quick check format venv lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.ready ## Run the whole platform here until Ctrl-C; make up ARGS="--workers 2 --port 8080"
 	@$(BIN)/sspp up $(ARGS)
@@ -35,6 +35,12 @@ chaos: $(VENV)/.ready ## Break everything at random, prove nothing is lost; make
 
 fuzz: $(VENV)/.ready ## Send bad input by the hundred thousand; make fuzz ARGS="--inputs 20000 --seed 7"
 	@$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+bench: $(VENV)/.bench ## Measure, against the machine's limits and other queues; make bench ARGS="peers --chart DIR"
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-quick: $(VENV)/.ready ## Measure some ratios in two minutes; fails if one is far below its recorded baseline
+	@$(BIN)/python -m pytest tests/bench/test_ratios.py -q --capture=no $(ARGS)
 
 check: $(VENV)/.ready ## Lint, formatting, types and import rules
 	@$(BIN)/ruff check .
@@ -52,6 +58,7 @@ venv: $(VENV)/.ready ## Make or update the virtual environment, nothing else
 lock: $(VENV)/.ready ## Write the lock files anew; make lock LOCK_DATE=2026-11-01 looks no further
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --extra local --extra dev --output-file requirements-dev.lock
+	@$(COMPILE) --extra local --extra dev --extra bench --output-file requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches; data in .sspp stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info
@@ -75,4 +82,9 @@ $(VENV)/.requirements: requirements-dev.lock $(VENV)/.python
 
 $(VENV)/.ready: pyproject.toml $(VENV)/.requirements
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.ready
+	@echo "installing what requirements-bench.lock names"
+	@$(BIN)/python -m pip install --quiet --requirement requirements-bench.lock
 	@touch $@

@@ -19,6 +19,7 @@ from api import (
     search,
     signals,
 )
+from api.direct_routes import DirectRoutes
 from api.errors import install_error_handlers
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.request_context import RequestContext
@@ -90,7 +91,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         app.include_router(module.router)
     install_error_handlers(app)
     install_openapi(app)
-    app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(DirectRoutes, routes=[ingest.DIRECT_ROUTE])
+    app.add_middleware(RequestContext, metrics=metrics)  # the outer one: added last
     return app
 
 

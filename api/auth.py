@@ -133,28 +133,35 @@ class Authenticator:
             self._known.popitem(last=False)
 
 
+async def authorize(request: Request, scope: Scope) -> Principal:
+    """The request's principal, whose key must allow `scope`.
+
+    Raises:
+        ProblemError: 401 without a valid key, 403 without the scope.
+        DatabaseUnavailableError: the key cannot be looked up.
+    """
+    authenticator: Authenticator = request.app.state.services.authenticator
+    found = await authenticator.authenticate(request.headers.get("authorization"))
+    if not found.may(scope):
+        raise ProblemError(
+            403,
+            "missing_scope",
+            f"this API key lacks the scope '{scope}'",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+        )
+    return found
+
+
 @cache
 def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """A FastAPI dependency: the request's principal, whose key must allow `scope`.
-
-    It raises a ProblemError of 401 without a valid key and of 403 without the scope.
-    """
+    """`authorize` as a FastAPI dependency."""
 
     async def principal(
         request: Request,
         # Only declares the scheme for OpenAPI: `authenticate` reads the header itself.
         _declared: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Principal:
-        authenticator: Authenticator = request.app.state.services.authenticator
-        found = await authenticator.authenticate(request.headers.get("authorization"))
-        if not found.may(scope):
-            raise ProblemError(
-                403,
-                "missing_scope",
-                f"this API key lacks the scope '{scope}'",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-            )
-        return found
+        return await authorize(request, scope)
 
     return principal
 

@@ -12,6 +12,9 @@ from api.errors import ProblemError
 JSON_TYPES = frozenset({"application/json"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
+BODY_ARRIVED = "sspp.body_arrived"
+"""ASGI extension of a request whose body was there in full when it began: reading it waits for nobody."""
+
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")

@@ -6,7 +6,7 @@ from typing import Self
 
 from fastapi import Request
 
-from api.body import read_body
+from api.body import BODY_ARRIVED, read_body
 from api.errors import ProblemError, ShedError
 from common.metrics import Metrics
 
@@ -24,6 +24,7 @@ class BodyBudget:
         self._max_bytes = max_bytes
         self._metrics = metrics
         self._held = 0
+        metrics.before_scrape(lambda: metrics.set("sspp_body_bytes", self._held))
         self.timeout_seconds = timeout_seconds
 
     def lease(self) -> "BodyLease":
@@ -45,15 +46,11 @@ class BodyBudget:
                 "this process has as many requests in hand as its memory allows; try again in a second",
                 retry_after=1,
             )
-        self._set(self._held + size)
+        self._held += size
 
     def give_back(self, size: int) -> None:
         """Count `size` bytes as no longer held."""
-        self._set(self._held - size)
-
-    def _set(self, held: int) -> None:
-        self._held = held
-        self._metrics.set("sspp_body_bytes", held)
+        self._held -= size
 
 
 class BodyLease:
@@ -79,14 +76,17 @@ class BodyLease:
             ProblemError: as `read_body` does, or 408 ``request_timeout``, the body arrives too slowly.
             ShedError: 503 ``api_busy``, too many bytes are held.
         """
+        reading = read_body(
+            request.stream(),
+            encoding=request.headers.get("content-encoding", "").strip().lower(),
+            max_bytes=max_bytes,
+            hold=self.hold,
+        )
+        if BODY_ARRIVED in request.scope.get("extensions", ()):
+            return await reading
         try:
             async with asyncio.timeout(self._budget.timeout_seconds):
-                return await read_body(
-                    request.stream(),
-                    encoding=request.headers.get("content-encoding", "").strip().lower(),
-                    max_bytes=max_bytes,
-                    hold=self.hold,
-                )
+                return await reading
         except TimeoutError:
             raise ProblemError(
                 408,

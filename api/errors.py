@@ -144,25 +144,34 @@ def as_problem(error: Exception) -> ProblemError:
             return ProblemError(500, "internal_error", detail)
 
 
+EXPECTED_ERRORS = (ProblemError, TransientError, InvalidEventError, RequestValidationError, HTTPException)
+"""What a route may raise to be answered with a problem."""
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every expected failure of `app` with a problem; the unexpected is `RequestContext`'s."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        problem = as_problem(error)
-        if "expect" in request.headers:
-            # The client asked whether to send its body, and the answer is no: it may keep the body to itself, but
-            # then this connection cannot carry another request.
-            problem.headers["Connection"] = "close"
-        if isinstance(problem, ShedError):
-            pass  # it is counted: a flood of requests must not become a flood of lines
-        elif problem.status >= 500:
-            _log.warning("request_failed", code=problem.code, detail=problem.detail)
-        else:  # the detail may quote what was sent
-            _log.info("request_refused", status=problem.status, code=problem.code)
-        return problem_response(problem, request.scope["request_id"])
+        return answer_error(request, error)
 
-    for kind in (ProblemError, TransientError, InvalidEventError, RequestValidationError, HTTPException):
+    for kind in EXPECTED_ERRORS:
         app.add_exception_handler(kind, handle)
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """The answer to a request that failed with one of `EXPECTED_ERRORS`, and its log line."""
+    problem = as_problem(error)
+    if "expect" in request.headers:
+        # The client asked whether to send its body, and the answer is no: it may keep the body to itself, but
+        # then this connection cannot carry another request.
+        problem.headers["Connection"] = "close"
+    if isinstance(problem, ShedError):
+        pass  # it is counted: a flood of requests must not become a flood of lines
+    elif problem.status >= 500:
+        _log.warning("request_failed", code=problem.code, detail=problem.detail)
+    else:  # the detail may quote what was sent
+        _log.info("request_refused", status=problem.status, code=problem.code)
+    return problem_response(problem, request.scope["request_id"])
 
 
 def _fault(problem: Mapping[str, Any]) -> Fault:

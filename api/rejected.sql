@@ -8,6 +8,8 @@ WHERE tenant_id = %(tenant_id)s
     AND (%(event_types)s::text[] IS NULL OR event_type = ANY (%(event_types)s::text[]))
     AND rejected_at >= coalesce(%(since)s::timestamptz, '-infinity')
     AND rejected_at < coalesce(%(until)s::timestamptz, 'infinity')
+    -- Twice, as in signals.sql: by this one the index is entered.
+    AND rejected_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
     AND (rejected_at, rejection_id) < (
         coalesce(%(after_at)s::timestamptz, 'infinity'),
         coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')

@@ -2,10 +2,10 @@
 
 import re
 import time
+from collections.abc import Iterable
 from urllib.parse import quote
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,12 +13,12 @@ from api.errors import as_problem, problem_response
 from common.envelope import new_event_id
 from common.metrics import Metrics
 
-REQUEST_ID_HEADER = "X-Request-ID"
+_ID_HEADER = b"x-request-id"
 
 # Nobody is there to read it: it only tells the metrics that neither side refused the request.
 _CLIENT_CLOSED = 499
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _log = structlog.get_logger(__name__)
 
 
@@ -41,7 +41,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = _request_id(scope["headers"])
+        id_header = (_ID_HEADER, request_id.encode())
         raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
         scope = {**scope, "path": raw_path.decode("ascii", "replace"), "request_id": request_id}
         status = 0
@@ -50,23 +51,24 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                message["headers"] = [*message["headers"], id_header]
             await send(message)
 
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            except ClientDisconnect:
-                status = _CLIENT_CLOSED
-                _log.info("client_disconnected", method=scope["method"])
-            except Exception as error:
-                _log.exception("request_crashed", method=scope["method"])
-                if status:  # too late to answer otherwise: let the server cut the connection
-                    raise
-                await problem_response(as_problem(error), request_id)(scope, receive, send_with_id)
-            finally:
-                self._record(scope, status, time.perf_counter() - started)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = _CLIENT_CLOSED
+            _log.info("client_disconnected", method=scope["method"])
+        except Exception as error:
+            _log.exception("request_crashed", method=scope["method"])
+            if status:  # too late to answer otherwise: let the server cut the connection
+                raise
+            await problem_response(as_problem(error), request_id)(scope, receive, send_with_id)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+            structlog.contextvars.reset_contextvars(**bound)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's template, never the path itself: ids as label values would grow without bound.
@@ -80,6 +82,8 @@ class RequestContext:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def _request_id(scope: Scope) -> str:
-    wanted = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    return wanted if _SAFE_ID.fullmatch(wanted) else new_event_id()
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == _ID_HEADER:
+            return value.decode() if _SAFE_ID.fullmatch(value) else new_event_id()
+    return new_event_id()

@@ -1,3 +1,6 @@
+-- A page after the first says twice where it begins: an index is entered by plain bounds on a column where there are any,
+-- and not by a comparison of rows.
+
 -- name: find_signal
 -- The identity knows when the event came, and with it the one partition to look into.
 SELECT signal_id, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at, trace_id,
@@ -20,6 +23,7 @@ WHERE tenant_id = %(tenant_id)s
     AND (%(min_score)s::real IS NULL OR signal_score >= %(min_score)s::real)
     AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
     AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
+    AND occurred_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
     AND (occurred_at, signal_id) < (
         coalesce(%(after_at)s::timestamptz, 'infinity'),
         coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
@@ -35,6 +39,7 @@ WHERE tenant_id = %(tenant_id)s
     AND customer_id = %(customer_id)s
     AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
     AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
+    AND occurred_at >= coalesce(%(after_at)s::timestamptz, '-infinity')
     AND (occurred_at, signal_id) > (
         coalesce(%(after_at)s::timestamptz, '-infinity'),
         coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
@@ -43,43 +48,41 @@ ORDER BY occurred_at, signal_id
 LIMIT %(limit)s;
 
 -- name: list_signals
--- No index has all of a tenant's signals by time, but one has those of each event type: take the newest of each
--- and merge. Without a filter the types come from that index too, one probe a type, so none can be missing.
-WITH RECURSIVE present (event_type) AS (
+-- No index has all of a tenant's signals by time, but one has those of each event type and signal type: take the newest
+-- of each such kind and merge. The kinds come from that index too, one probe each, so none can be missing.
+WITH RECURSIVE kinds AS (
     (
-        SELECT event_type
+        SELECT event_type, signal_type
         FROM signals
-        WHERE tenant_id = %(tenant_id)s AND %(event_types)s::text[] IS NULL
-        ORDER BY event_type
+        WHERE tenant_id = %(tenant_id)s
+        ORDER BY event_type, signal_type
         LIMIT 1
     )
     UNION ALL
-    SELECT (
-        SELECT s.event_type
+    SELECT following.event_type, following.signal_type
+    FROM kinds
+    CROSS JOIN LATERAL (
+        SELECT s.event_type, s.signal_type
         FROM signals AS s
-        WHERE s.tenant_id = %(tenant_id)s AND s.event_type > present.event_type
-        ORDER BY s.event_type
+        WHERE s.tenant_id = %(tenant_id)s
+            AND (s.event_type, s.signal_type) > (kinds.event_type, kinds.signal_type)
+        ORDER BY s.event_type, s.signal_type
         LIMIT 1
-    )
-    FROM present
-    WHERE present.event_type IS NOT NULL
-), wanted AS (
-    SELECT event_type FROM present WHERE event_type IS NOT NULL
-    UNION
-    SELECT unnest(%(event_types)s::text[])
+    ) AS following
 )
 SELECT newest.*
-FROM wanted
+FROM kinds
 CROSS JOIN LATERAL (
     SELECT signal_id, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
         trace_id, amount::text AS amount, currency, data::text AS data
     FROM signals
     WHERE tenant_id = %(tenant_id)s
-        AND event_type = wanted.event_type
-        AND (%(signal_types)s::text[] IS NULL OR signal_type = ANY (%(signal_types)s::text[]))
+        AND event_type = kinds.event_type
+        AND signal_type = kinds.signal_type
         AND (%(min_score)s::real IS NULL OR signal_score >= %(min_score)s::real)
         AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
         AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
+        AND occurred_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
         AND (occurred_at, signal_id) < (
             coalesce(%(after_at)s::timestamptz, 'infinity'),
             coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
@@ -87,5 +90,7 @@ CROSS JOIN LATERAL (
     ORDER BY occurred_at DESC, signal_id DESC
     LIMIT %(limit)s
 ) AS newest
+WHERE (%(event_types)s::text[] IS NULL OR kinds.event_type = ANY (%(event_types)s::text[]))
+    AND (%(signal_types)s::text[] IS NULL OR kinds.signal_type = ANY (%(signal_types)s::text[]))
 ORDER BY occurred_at DESC, signal_id DESC
 LIMIT %(limit)s;

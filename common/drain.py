@@ -55,6 +55,14 @@ class Stage(Protocol):
         """About how many items wait, taken ones included; cheap enough to ask once a second."""
         ...
 
+    def finish(self) -> int:
+        """The drain's time is over: handle what is taken already, take no more, and return how many items it was.
+
+        Raises:
+            TransientError: as `step`.
+        """
+        ...
+
     def close(self) -> None:
         """The drain ends: give up what belongs to it alone."""
         ...
@@ -107,6 +115,8 @@ class Drain:
         with self._presence:
             try:
                 handled = self._work()
+                if not self._stop():
+                    handled += self._finish()
             finally:
                 self._close()
         self._hand_over()
@@ -140,6 +150,13 @@ class Drain:
             elif time.monotonic() - last_work >= self._linger:
                 break
         return handled
+
+    def _finish(self) -> int:
+        try:
+            return self._stage.finish()
+        except Exception as error:  # noqa: BLE001  # as in `_work`; what it still holds is taken over by the next drain
+            self._report(error, 0)
+            return 0
 
     def _report(self, error: Exception, pause: float) -> None:
         stage = self._stage.queue

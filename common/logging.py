@@ -42,6 +42,8 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
+        # What is below the level costs a call that returns at once; the processor above heeds the noisy ones' levels.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)

@@ -1,8 +1,9 @@
 """The catalogue of every metric that any process exposes; a name that is not in it raises."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric as MetricFamily
@@ -106,21 +107,21 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._before_scrape = _BeforeScrape()
         self.registry.register(self._before_scrape)  # first, so that it runs before the metrics are read
-        self._counters: dict[str, Counter] = {}
-        self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._counters = _Kind[Counter]()
+        self._gauges = _Kind[Gauge]()
+        self._histograms = _Kind[_Histogram]()
         for metric in catalogue:
             match metric.kind:
                 case "counter":
-                    self._counters[metric.name] = Counter(
+                    self._counters.metrics[metric.name] = Counter(
                         metric.name, metric.help, metric.labels, registry=self.registry
                     )
                 case "gauge":
-                    self._gauges[metric.name] = Gauge(
+                    self._gauges.metrics[metric.name] = Gauge(
                         metric.name, metric.help, metric.labels, registry=self.registry
                     )
                 case "histogram":
-                    self._histograms[metric.name] = Histogram(
+                    self._histograms.metrics[metric.name] = _Histogram(
                         metric.name,
                         metric.help,
                         metric.labels,
@@ -134,18 +135,43 @@ class Metrics:
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add `amount` to the counter `name`."""
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(amount)
+        self._counters.child(name, labels).inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set the gauge `name` to `value`."""
-        gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        self._gauges.child(name, labels).set(value)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Record `value` (seconds, or a size) in the histogram `name`."""
-        histogram = self._histograms[name]
-        (histogram.labels(**labels) if labels else histogram).observe(value)
+    def observe(self, name: str, value: float, *, times: int = 1, **labels: str) -> None:
+        """Record `value` (seconds, or a size) in the histogram `name`, as if `times` times."""
+        self._histograms.child(name, labels).observe_repeatedly(value, times)
+
+
+class _Histogram(Histogram):
+    """A histogram that takes the same value any number of times at the price of one."""
+
+    def observe_repeatedly(self, value: float, times: int) -> None:
+        # prometheus_client offers no weights. This is what its `observe` does, `times` times.
+        self._sum.inc(value * times)
+        self._buckets[bisect_left(self._upper_bounds, value)].inc(times)
+
+
+Kind = TypeVar("Kind", Counter, Gauge, _Histogram)
+
+
+class _Kind(Generic[Kind]):
+    """All metrics of one kind, and their children: finding one by its labels costs as much as ten dict look-ups."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Kind] = {}
+        self._children: dict[tuple[object, ...], Kind] = {}
+
+    def child(self, name: str, labels: Mapping[str, str]) -> Kind:
+        key = (name, *labels.items())
+        child = self._children.get(key)
+        if child is None:
+            metric = self.metrics[name]
+            child = self._children[key] = metric.labels(**labels) if labels else metric
+        return child
 
 
 class _BeforeScrape(Collector):

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
 
     batch_events: int = Field(
         alias="SSPP_BATCH_EVENTS",
-        default=2000,
+        default=5000,
         ge=1,
         description="Events that a drain aims to process in one transaction or bulk request.",
     )

@@ -1,14 +1,15 @@
 """How much an ingest drain takes at a time: enough to be fast, never more than memory should hold."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from common.queue.streams import Entry
 
-MOST_ENTRIES_OF_A_LANE = 128
-MOST_BYTES = 4 * 1024 * 1024
-"""Raw bytes of one transaction's events. Parsed, JSON takes three times its size in memory if it is text, thirteen
-times if it is short keys, thirty if it is decimal numbers. Events so large that this ends a batch early gain nothing
-from a longer one."""
+MOST_ENTRIES_OF_A_LANE = 512
+MOST_BYTES = 3 * 1024 * 1024
+"""Raw bytes of one transaction's events; a drain has two such batches in hand. Parsed, JSON takes three times its size
+in memory if it is text, thirteen times if it is short keys, thirty if it is decimal numbers. Events so large that this
+ends a batch early gain nothing from a longer one."""
 
 
 class ReadSize:
@@ -25,10 +26,14 @@ class ReadSize:
     def follow(self, entries: Sequence[Entry]) -> None:
         """Learn from what the last read brought."""
         events = sum(len(entry.records) for entry in entries)
-        if events > self._batch_events:
-            self.entries_of_a_lane = max(1, self.entries_of_a_lane * self._batch_events // events)
-        elif events * 2 <= self._batch_events and len(entries) >= self.entries_of_a_lane:
-            self.entries_of_a_lane = min(self.entries_of_a_lane * 2, MOST_ENTRIES_OF_A_LANE)
+        if not events:
+            return
+        fitting = max(1, self.entries_of_a_lane * self._batch_events // events)
+        has_more = max(Counter(entry.lane for entry in entries).values()) >= self.entries_of_a_lane
+        if fitting < self.entries_of_a_lane:
+            self.entries_of_a_lane = fitting
+        elif has_more:
+            self.entries_of_a_lane = min(fitting, self.entries_of_a_lane * 2, MOST_ENTRIES_OF_A_LANE)
 
 
 def next_batch(held: Sequence[Entry], *, most_events: int, most_bytes: int = MOST_BYTES) -> list[Entry]:

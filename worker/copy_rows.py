@@ -3,18 +3,29 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
-from common.envelope import signal_id
+from common.envelope import signal_id_bytes
 from worker.validation import ValidEvent
 
+# What is bytes already goes out as "bytea": a uuid, a text in UTF-8 and a jsonb have the same binary form.
 EVENT_COLUMN_TYPES = (
-    "uuid", "timestamptz", "int8", "int4", "text", "text", "text", "timestamptz", "text", "text",
+    "bytea", "timestamptz", "int8", "int4", "text", "text", "text", "timestamptz", "text", "bytea",
 )  # fmt: skip
 SIGNAL_COLUMN_TYPES = (
-    "uuid", "timestamptz", "int4", "text", "text", "text", "text", "float4", "timestamptz", "text", "numeric",
-    "text", "jsonb",
-)  # fmt: skip
+    "bytea",
+    "timestamptz",
+    "int4",
+    "text",
+    "text",
+    "text",
+    "text",
+    "float4",
+    "timestamptz",
+    "text",
+    "numeric",
+    "text",
+    "bytea",
+)
+_JSONB_VERSION = b"\1"  # fmt: skip
 
 
 def event_row(batch_id: int, valid: ValidEvent) -> tuple[Any, ...]:
@@ -40,18 +51,18 @@ def signal_rows(events: Iterable[ValidEvent]) -> Iterator[tuple[Any, ...]]:
         event = valid.event
         for number, signal in enumerate(valid.projection.signals):
             yield (
-                signal_id(event.event_key, number),
+                signal_id_bytes(event.event_key, number),
                 event.received_at,
                 event.tenant_id,
                 event.event_id,
                 event.event_type,
                 event.customer_id,
-                str(signal.signal_type),
+                signal.signal_type,
                 signal.score,
                 event.occurred_at,
                 event.trace_id,
                 signal.amount,
                 signal.currency,
                 # The text as received, with all digits of its numbers.
-                Jsonb(valid.data, dumps=str),
+                _JSONB_VERSION + valid.data,
             )

@@ -1,10 +1,13 @@
 """What a batch changes about its customers; pure, and independent of the order in which events arrive."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from common.scoring import heat, heat_sum
 from worker.domains.domain import Event, Projection, SignalType
@@ -21,23 +24,24 @@ class ProfileChange:
     values: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class CustomerChange:
+class CustomerChange(msgspec.Struct):
     """The sum of what the events of one customer in one batch change."""
 
     first_seen: datetime
     last_seen: datetime
     signal_count: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    signal_counts: dict[str, int] = field(default_factory=dict)
-    totals: dict[str, Decimal] = field(default_factory=dict)
+    counts: dict[str, int] = {}
+    signal_counts: dict[str, int] = {}
+    totals: dict[str, Decimal] = {}
     heat: float | None = None
-    profile_changes: list[ProfileChange] = field(default_factory=list)
+    profile_changes: list[ProfileChange] = []
 
     def add(self, event: Event, projection: Projection) -> None:
         """Count one more event in."""
-        self.first_seen = min(self.first_seen, event.occurred_at)
-        self.last_seen = max(self.last_seen, event.occurred_at)
+        if event.occurred_at < self.first_seen:
+            self.first_seen = event.occurred_at
+        elif event.occurred_at > self.last_seen:
+            self.last_seen = event.occurred_at
         # A signal dated in the future must not outshine the present until then.
         counts_from = min(event.occurred_at, event.received_at)
         for signal in projection.signals:
@@ -54,16 +58,15 @@ class CustomerChange:
             self.profile_changes.append(ProfileChange(profile_version(event), projection.profile))
 
 
-@dataclass(slots=True)
-class Profile:
+class Profile(msgspec.Struct):
     """A customer's profile as stored; `versions` says which change each field shows."""
 
     name: str | None = None
     email: str | None = None
     phone: str | None = None
-    custom_fields: dict[str, Any] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    versions: dict[str, list[str]] = field(default_factory=dict)
+    custom_fields: dict[str, Any] = {}
+    tags: list[str] = []
+    versions: dict[str, list[str]] = {}
 
     def apply(self, changes: Iterable[ProfileChange]) -> None:
         """Take over, field by field, what is newer than what is shown; custom fields count one by one.
@@ -98,7 +101,10 @@ def profile_version(event: Event) -> tuple[str, str]:
 
     Both are fixed-width text, so comparing them as text compares instants.
     """
-    return (event.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"), str(event.event_key))
+    return (
+        event.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        str(UUID(bytes=event.event_key)),
+    )
 
 
 def customer_changes(

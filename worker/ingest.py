@@ -2,35 +2,40 @@
 
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import islice
 
 import structlog
 
-from common.errors import InvalidEventError, QueueUnavailableError
+from common.errors import QueueUnavailableError
 from common.logging import unbound_contextvars
 from common.queue.lane_consumer import LaneConsumer
-from common.queue.streams import Entry, Record, depth
+from common.queue.streams import Entry, depth
 from common.queue.withheld import WithheldEvents, WithheldPart
 from common.services import Services
 from worker.batch_size import ReadSize, next_batch
+from worker.candidates import Candidates
 from worker.domains.domain import Event
 from worker.guard import RefusalGuard
-from worker.isolation import broke_the_code, store_isolating
+from worker.isolation import store_isolating
+from worker.preparation import PreparedBatch, prepare
 from worker.refusals import RefusedEvent, envelope_hints
 from worker.store import Store, StoredBatch
-from worker.validation import EventTypes, ValidEvent, validate
+from worker.validation import EventTypes
 from worker.withholding import BatchRefusals
 
 _TYPES_FRESH_SECONDS = 5.0
 _NAMED_TRACES = 20
-_LOGGED_FAULTS = 10
 
 log = structlog.get_logger(__name__)
 
 
 class IngestStage:
     """Takes record batches from the lanes, stores what is new in them, and acknowledges them.
+
+    While PostgreSQL works on one batch, the next is read and prepared in a thread, as long as batches come full.
 
     One stage serves one drain: the entries that it took stay under its name until they are stored. `types` and
     `guard` outlive it and belong to the process.
@@ -49,35 +54,36 @@ class IngestStage:
         self._types_loaded = -math.inf
         self._guard = guard
         self._withheld = WithheldEvents(services.redis)
-        self._held: list[Entry] = []
         self._read_size = ReadSize(services.settings.batch_events)
+        self._held: list[Entry] = []  # taken, but not prepared yet
+        self._prepared: deque[PreparedBatch] = deque()
+        self._hands_are_wanted = False  # by `rescue`
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._consumer.create_groups()
 
     def step(self, wait_seconds: float) -> int:
         """Store the next batch; see `common.drain.Stage`."""
-        if not self._held:
-            self._held = self._consumer.read(self._read_size.entries_of_a_lane, wait_seconds)
-            self._read_size.follow(self._held)
-        batch = next_batch(self._held, most_events=self._services.settings.batch_events)
-        if not batch:
-            return 0
-        self._refresh_types()
-        refusals = BatchRefusals(batch, self._guard, self._withheld)
-        entries = [f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch]
-        # The entries link these lines to those of the API, which name the requests that brought them.
-        with structlog.contextvars.bound_contextvars(entries=entries):
-            self._process(batch, refusals)
-            parts = refusals.parts()
-            self._put_away(batch, parts)
-            refusals.settle(parts)
-        del self._held[: len(batch)]
-        self._bring_more_back(batch, parts)
-        return sum(len(entry.records) for entry in batch)
+        if not self._prepared:
+            self._prepare_next(wait_seconds)
+            if not self._prepared:
+                return 0
+        batch = self._prepared[0]
+        ahead = self._ahead.submit(self._prepare_next, 0) if self._is_worth_preparing(batch) else None
+        try:
+            self._process(batch)
+        finally:
+            if ahead:
+                # Whatever went wrong there, the next step meets it again.
+                wait([ahead])
+        self._prepared.popleft()
+        return batch.size
 
     def rescue(self, live: set[str]) -> int | None:
         """Take over about a batch from drains that are gone; see `common.drain.Stage`."""
-        if self._held:
+        if self._held or self._prepared:
+            self._hands_are_wanted = True
             return None  # memory is bounded by holding one read's worth at a time
+        self._hands_are_wanted = False
         self._held = self._consumer.claim_orphans(live, self._services.settings.batch_events)
         suspect = None if self._held else self._consumer.claim_suspect()
         if suspect:
@@ -93,6 +99,7 @@ class IngestStage:
                 deliveries=suspect.deliveries,
             )
             self._metrics.count("sspp_suspect_entries_claimed_total")
+            self._hands_are_wanted = True
             return None  # there may be more of them, and each comes alone
         return sum(len(entry.records) for entry in self._held)
 
@@ -100,15 +107,58 @@ class IngestStage:
         """Events in the lanes, those in work included, but not those that nobody may take yet."""
         return max(0, sum(depth(self._services.redis).values()) - self._consumer.pausing_events)
 
+    def finish(self) -> int:
+        """Store what is held; see `common.drain.Stage`."""
+        self._hands_are_wanted, handled = True, 0
+        while self._held or self._prepared:
+            handled += self.step(0)
+        return handled
+
     def close(self) -> None:
         """Leave the consumer group; entries still held are taken over by the next drain."""
+        self._ahead.shutdown()
         self._consumer.leave()
+
+    def _is_worth_preparing(self, batch: PreparedBatch) -> bool:
+        """Whether to prepare the batch after `batch` while that is stored: if there is one, and nothing is in doubt."""
+        if self._hands_are_wanted or len(self._prepared) > 1:
+            return False
+        is_full = 2 * batch.size >= self._services.settings.batch_events
+        return bool(self._held) or (is_full and not self._consumer.reply_was_lost)
+
+    def _prepare_next(self, wait_seconds: float) -> None:
+        """Prepare one more batch, if anything is held or comes within `wait_seconds`."""
+        if not self._held:
+            self._held = self._consumer.read(self._read_size.entries_of_a_lane, wait_seconds)
+            self._read_size.follow(self._held)
+        entries = next_batch(self._held, most_events=self._services.settings.batch_events)
+        if entries:
+            self._refresh_types()
+            started = time.perf_counter()
+            batch = prepare(entries, self._types, max_nesting=self._services.settings.max_nesting)
+            self._observe("prepare", time.perf_counter() - started)
+            self._prepared.append(batch)
+            del self._held[: len(entries)]
 
     def _refresh_types(self) -> None:
         """Learn of the event types that tenants registered, at most some seconds late."""
         if time.monotonic() - self._types_loaded >= _TYPES_FRESH_SECONDS:
             self._types.replace_tenant_types(self._store.tenant_types())
             self._types_loaded = time.monotonic()
+
+    def _process(self, batch: PreparedBatch) -> None:
+        refusals = BatchRefusals(batch.entries, self._guard, self._withheld)
+        entries = [f"{entry.lane}/{entry.entry_id.decode()}" for entry in batch.entries]
+        # The entries link these lines to those of the API, which name the requests that brought them.
+        with structlog.contextvars.bound_contextvars(entries=entries):
+            started = time.perf_counter()
+            self._store_all(batch.candidates, refusals.admit(batch.refused), refusals)
+            self._observe("store", time.perf_counter() - started)
+            self._metrics.observe("sspp_batch_size", batch.size, stage=self.queue)
+            parts = refusals.parts()
+            self._put_away(batch.entries, parts)
+            refusals.settle(parts)
+        self._bring_more_back(batch.entries, parts)
 
     def _put_away(self, batch: Sequence[Entry], parts: Sequence[WithheldPart]) -> None:
         """Take the batch out of the lanes: `parts` of it are withheld, all else is stored."""
@@ -129,60 +179,26 @@ class IngestStage:
             if kept[tenant_id] < events:
                 self._withheld.bring_back(tenant_id, events)
 
-    def _process(self, batch: Sequence[Entry], refusals: BatchRefusals) -> None:
-        started = time.perf_counter()
-        valid, refused = self._validate(batch)
-        admitted = refusals.admit(refused)
-        validated = time.perf_counter()
-        self._store_all(valid, admitted, refusals)
-        finished = time.perf_counter()
-        self._observe("validate", validated - started)
-        self._observe("store", finished - validated)
-        self._metrics.observe("sspp_batch_size", len(valid) + len(refused), stage=self.queue)
-
     def _store_all(
-        self, valid: Sequence[ValidEvent], refused: Sequence[RefusedEvent], refusals: BatchRefusals
+        self, candidates: Candidates, refused: Sequence[RefusedEvent], refusals: BatchRefusals
     ) -> None:
         guilty: list[RefusedEvent] = []
-        for stored, also_refused in store_isolating(self._store, valid, refused, guilty):
+        for stored, also_refused in store_isolating(self._store, candidates, refused, guilty):
             self._account(stored, also_refused)
         # All at once, so that the guard sees how many they are before the first is refused.
         if guilty and (admitted := refusals.admit(guilty)):
-            for stored, also_refused in store_isolating(self._store, [], admitted, guilty):
+            for stored, also_refused in store_isolating(self._store, Candidates([]), admitted, guilty):
                 self._account(stored, also_refused)
 
     def _observe(self, step: str, seconds: float) -> None:
         self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)
 
-    def _validate(self, batch: Sequence[Entry]) -> tuple[list[ValidEvent], list[RefusedEvent]]:
-        """Split a batch into valid events and refusals."""
-        valid: list[ValidEvent] = []
-        refused: list[RefusedEvent] = []
-        faults = 0
-        for entry in batch:
-            for record in entry.records:
-                try:
-                    valid.append(self._valid(entry.tenant_id, record))
-                except InvalidEventError as error:
-                    refused.append(RefusedEvent(entry.tenant_id, record, error))
-                except Exception:
-                    # A bug of ours, met by this event: it must not take its neighbours along.
-                    faults += 1
-                    if faults <= _LOGGED_FAULTS:  # they may be thousands, all of one kind
-                        log.exception(
-                            "event_broke_the_code", event_id=record.event_id, tenant_id=entry.tenant_id
-                        )
-                    refused.append(broke_the_code(entry.tenant_id, record))
-        return valid, refused
-
-    def _valid(self, tenant_id: int, record: Record) -> ValidEvent:
-        return validate(tenant_id, record, self._types, max_nesting=self._services.settings.max_nesting)
-
     def _account(self, stored: StoredBatch, refused: Sequence[RefusedEvent]) -> None:
         """Count and log what one transaction did, and wake the index for it."""
         now = self._services.clock()
-        for valid in stored.new:
-            self._metrics.observe("sspp_store_lag_seconds", (now - valid.event.received_at).total_seconds())
+        for received_at, events in Counter(valid.event.received_at for valid in stored.new).items():
+            lag = (now - received_at).total_seconds()
+            self._metrics.observe("sspp_store_lag_seconds", lag, times=events)
         self._metrics.count("sspp_events_stored_total", len(stored.new))
         self._metrics.count("sspp_signals_stored_total", sum(len(v.projection.signals) for v in stored.new))
         self._metrics.count("sspp_events_duplicate_total", stored.duplicates)
@@ -191,13 +207,13 @@ class IngestStage:
             # A thousand entries on each of a thousand lines would be megabytes; the line of the batch has them.
             with unbound_contextvars("entries"):
                 self._account_each(stored.conflicts, refused)
-            traces = sorted({valid.event.trace_id for valid in stored.new if valid.event.trace_id})
+            traces = dict.fromkeys(valid.event.trace_id for valid in stored.new if valid.event.trace_id)
             log.info(
                 "batch_stored",
                 stored=len(stored.new),
                 duplicates=stored.duplicates,
                 refused=len(refused),
-                trace_ids=traces[:_NAMED_TRACES],
+                trace_ids=list(islice(traces, _NAMED_TRACES)),
             )
         if stored.new:
             self._wake_index()

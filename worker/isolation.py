@@ -7,7 +7,8 @@ import structlog
 
 from common.errors import InvalidEventError, TransientError
 from common.queue.streams import Record
-from worker.refusals import RefusedEvent
+from worker.candidates import Candidates
+from worker.refusals import RefusedEvent, broke_the_code
 from worker.store import Store, StoredBatch
 from worker.validation import ValidEvent
 
@@ -29,7 +30,7 @@ class BatchFailedError(TransientError):
 
 
 def store_isolating(
-    store: Store, events: Sequence[ValidEvent], refused: Sequence[RefusedEvent], guilty: list[RefusedEvent]
+    store: Store, candidates: Candidates, refused: Sequence[RefusedEvent], guilty: list[RefusedEvent]
 ) -> Iterator[tuple[StoredBatch, Sequence[RefusedEvent]]]:
     """Store a batch; an event that cannot be stored is told from its neighbours, which are.
 
@@ -45,36 +46,28 @@ def store_isolating(
             something of ours has to be mended first, the database's schema for instance.
     """
     try:
-        yield store.write(events, refused), refused
+        yield store.write(candidates, refused), refused
     except TransientError:
         raise
     except Exception as error:
-        if not events or (isinstance(error, psycopg.Error) and not isinstance(error, _CONTENT_ERRORS)):
-            log.exception("batch_failed", events=len(events), refused=len(refused))
+        if not candidates or (isinstance(error, psycopg.Error) and not isinstance(error, _CONTENT_ERRORS)):
+            log.exception("batch_failed", events=len(candidates), refused=len(refused))
             raise BatchFailedError(
                 f"storing fails for a reason that no event can cause: {type(error).__name__}"
             ) from error
         if refused:
-            yield from store_isolating(store, [], refused, guilty)
-        if len(events) == 1:
-            guilty.append(_guilty(events[0], error))
+            yield from store_isolating(store, Candidates([]), refused, guilty)
+        if len(candidates) == 1:
+            (event,) = candidates
+            guilty.append(_guilty(event, error))
         else:
-            middle = len(events) // 2
-            yield from store_isolating(store, events[:middle], [], guilty)
-            yield from store_isolating(store, events[middle:], [], guilty)
-
-
-def broke_the_code(tenant_id: int, record: Record) -> RefusedEvent:
-    """The refusal of an event that met a bug of ours."""
-    reason = InvalidEventError(
-        "processing_failed", "the platform failed on this event; replay it once that is mended"
-    )
-    return RefusedEvent(tenant_id, record, reason)
+            for half in candidates.halves():
+                yield from store_isolating(store, half, [], guilty)
 
 
 def _guilty(valid: ValidEvent, error: Exception) -> RefusedEvent:
     event = valid.event
-    record = Record(event.event_id, event.received_at, valid.raw.encode())
+    record = Record(event.event_id, event.received_at, valid.raw)
     if not isinstance(error, psycopg.Error):
         log.error("event_broke_the_code", event_id=event.event_id, tenant_id=event.tenant_id, exc_info=error)
         return broke_the_code(event.tenant_id, record)

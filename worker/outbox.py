@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import Connection
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from common.database.queries import Queries
 from common.search.documents import SignalRow
@@ -58,15 +58,13 @@ def read_signals(connection: Connection, rows: Sequence[OutboxRow]) -> Generator
 
     Close it before the transaction ends: it reads through a cursor of the server's.
     """
-    with connection.cursor("batch_signals", row_factory=class_row(SignalRow)) as cursor:
+    with connection.cursor("batch_signals", row_factory=args_row(SignalRow)) as cursor:
         cursor.itersize = _READ_ROWS
         cursor.execute(
             _sql.read_signals,
             {
                 "signal_ids": [signal_id for row in rows for signal_id in row.signal_ids],
                 "tenant_ids": list({row.tenant_id for row in rows}),
-                "received_from": min(row.received_from for row in rows),
-                "received_until": max(row.received_until for row in rows),
             },
         )
         yield from cursor

@@ -22,6 +22,14 @@ class RefusedEvent:
     reason: InvalidEventError
 
 
+def broke_the_code(tenant_id: int, record: Record) -> RefusedEvent:
+    """The refusal of an event that met a bug of ours."""
+    reason = InvalidEventError(
+        "processing_failed", "the platform failed on this event; replay it once that is mended"
+    )
+    return RefusedEvent(tenant_id, record, reason)
+
+
 def refusal_rows(refused: Sequence[RefusedEvent]) -> dict[str, list[Any]]:
     """The columns of ``upsert_rejected_events`` in store.sql."""
     # One row per refusal id, sorted: the same refusals in two batches lock in one order.

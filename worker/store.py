@@ -1,10 +1,9 @@
 """Writes a batch into PostgreSQL: identities, events, signals, customers, refusals and outbox, all or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, LiteralString
-from uuid import UUID
 
 import msgspec
 from psycopg import Cursor
@@ -12,9 +11,11 @@ from psycopg_pool import ConnectionPool
 
 from common.database.connections import translated_errors
 from common.database.queries import Queries
-from common.envelope import signal_id
+from common.envelope import signal_id_bytes
+from worker.arrays import bigints, doubles, instants, integers, jsonbs, texts, uuids
+from worker.candidates import Candidates, CustomerChanges
 from worker.copy_rows import EVENT_COLUMN_TYPES, SIGNAL_COLUMN_TYPES, event_row, signal_rows
-from worker.customers import CustomerChange, Profile, customer_changes
+from worker.customers import CustomerChange, Profile
 from worker.domains.domain import Event
 from worker.refusals import RefusedEvent, refusal_rows
 from worker.validation import TenantType, ValidEvent, same_content
@@ -44,7 +45,7 @@ class Store:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    def write(self, events: Sequence[ValidEvent], refused: Sequence[RefusedEvent]) -> StoredBatch:
+    def write(self, candidates: Candidates, refused: Sequence[RefusedEvent]) -> StoredBatch:
         """Store a batch in one transaction.
 
         An event whose (tenant, event_id) is stored already, or came earlier in the batch, changes nothing. The
@@ -56,87 +57,75 @@ class Store:
         """
         with translated_errors(), self._pool.connection() as connection, connection.cursor() as cursor:
             batch_id = _fetch_value(cursor, _sql.next_batch_id)
-            new, known = self._claim_identities(cursor, events)
-            conflicts = self._conflicts(cursor, known)
+            known = self._claim_identities(cursor, candidates)
+            conflicts = self._conflicts(cursor, candidates, known)
+            new = [valid for key, valid in candidates.first.items() if key not in known]
             if new:
                 event_rows = (event_row(batch_id, event) for event in new)
                 _copy(cursor, _sql.copy_events, EVENT_COLUMN_TYPES, event_rows)
                 _copy(cursor, _sql.copy_signals, SIGNAL_COLUMN_TYPES, signal_rows(new))
-                self._change_customers(cursor, new)
                 self._fill_outbox(cursor, batch_id, new)
             if refused:
                 cursor.execute(_sql.upsert_rejected_events, refusal_rows(refused))
-        return StoredBatch(batch_id, new, len(known), conflicts)
+            # Last, as other batches wait for the customers that they share with this one until it commits.
+            if new:
+                self._change_customers(cursor, candidates.customer_changes(known))
+        return StoredBatch(batch_id, new, len(known) + len(candidates.repeated), conflicts)
 
     def tenant_types(self) -> list[TenantType]:
         """All event types that tenants registered for themselves."""
         with translated_errors(), self._pool.connection() as connection:
             return [TenantType(*row) for row in connection.execute(_sql.select_tenant_event_types)]
 
-    def _claim_identities(
-        self, cursor: Cursor[Any], events: Sequence[ValidEvent]
-    ) -> tuple[list[ValidEvent], list[tuple[ValidEvent, str | None]]]:
-        """Split `events` into those whose identity is new and those known: stored, or earlier in the batch.
-
-        The known ones of the latter kind come with the raw text of the first.
-        """
-        first: dict[UUID, ValidEvent] = {}
-        known: list[tuple[ValidEvent, str | None]] = []
-        for candidate in events:
-            earlier = first.setdefault(candidate.event.event_key, candidate)
-            if earlier is not candidate:
-                known.append((candidate, earlier.raw))
-        if not first:
-            return [], known
+    def _claim_identities(self, cursor: Cursor[Any], candidates: Candidates) -> dict[bytes, ValidEvent]:
+        """Those of `candidates` that are stored already, by identity; the identities of all others are taken."""
+        if not candidates.first:
+            return {}
+        first = candidates.first.values()
         cursor.execute(
             _sql.insert_event_keys,
             {
-                "event_keys": list(first),
-                "tenant_ids": [candidate.event.tenant_id for candidate in first.values()],
-                "received_ats": [candidate.event.received_at for candidate in first.values()],
+                "event_keys": uuids(candidates.first),
+                "tenant_ids": integers([valid.event.tenant_id for valid in first]),
+                "received_ats": instants([valid.event.received_at for valid in first]),
             },
         )
-        inserted = {key for (key,) in cursor}
-        new = [candidate for key, candidate in first.items() if key in inserted]
-        known.extend((candidate, None) for key, candidate in first.items() if key not in inserted)
-        return new, known
+        inserted = {key for (key,) in cursor.fetchall()}
+        return {key: valid for key, valid in candidates.first.items() if key not in inserted}
 
     def _conflicts(
-        self, cursor: Cursor[Any], known: Sequence[tuple[ValidEvent, str | None]]
-    ) -> Sequence[Event]:
-        looked_up = [candidate.event for candidate, first_raw in known if first_raw is None]
-        stored: dict[UUID, str] = {}
-        if looked_up:
+        self, cursor: Cursor[Any], candidates: Candidates, known: Collection[bytes]
+    ) -> list[Event]:
+        """The events that came with other content than the one stored first, or the first of this batch."""
+        stored: dict[bytes, str] = {}
+        if known:
+            looked_up = [candidates.first[key].event for key in known]
             cursor.execute(
                 _sql.select_raw_events,
                 {
-                    "event_keys": [event.event_key for event in looked_up],
-                    "tenant_ids": [event.tenant_id for event in looked_up],
+                    "event_keys": uuids(known),
+                    "tenant_ids": integers([event.tenant_id for event in looked_up]),
                 },
             )
             stored = dict(cursor.fetchall())
-        return [
-            candidate.event
-            for candidate, first_raw in known
-            # An event whose partition was dropped has nothing left to differ from.
-            if (raw := first_raw or stored.get(candidate.event.event_key))
-            and not same_content(raw, candidate.raw)
-        ]
+        # An event whose partition was dropped has nothing left to differ from.
+        pairs = [(candidates.first[key], stored[key].encode()) for key in known if key in stored]
+        pairs += candidates.repeated
+        return [valid.event for valid, raw in pairs if not same_content(raw, valid.raw)]
 
-    def _change_customers(self, cursor: Cursor[Any], new: Sequence[ValidEvent]) -> None:
-        changes = customer_changes((valid.event, valid.projection) for valid in new)
+    def _change_customers(self, cursor: Cursor[Any], changes: CustomerChanges) -> None:
         cursor.execute(
             _sql.upsert_customers,
             {
-                "tenant_ids": [tenant_id for tenant_id, _ in changes],
-                "customer_ids": [customer_id for _, customer_id in changes],
-                "first_seen": [change.first_seen for change in changes.values()],
-                "last_seen": [change.last_seen for change in changes.values()],
-                "signal_count": [change.signal_count for change in changes.values()],
-                "counts": [_json(change.counts) for change in changes.values()],
-                "signal_counts": [_json(change.signal_counts) for change in changes.values()],
-                "totals": [_json(change.totals) for change in changes.values()],
-                "heat": [change.heat for change in changes.values()],
+                "tenant_ids": integers([tenant_id for tenant_id, _ in changes]),
+                "customer_ids": texts([customer_id for _, customer_id in changes]),
+                "first_seen": instants([change.first_seen for change in changes.values()]),
+                "last_seen": instants([change.last_seen for change in changes.values()]),
+                "signal_count": bigints([change.signal_count for change in changes.values()]),
+                "counts": jsonbs([_encode(change.counts) for change in changes.values()]),
+                "signal_counts": jsonbs([_encode(change.signal_counts) for change in changes.values()]),
+                "totals": jsonbs([_encode(change.totals) for change in changes.values()]),
+                "heat": doubles([change.heat for change in changes.values()]),
             },
         )
         renamed = {key: change for key, change in changes.items() if change.profile_changes}
@@ -145,8 +134,8 @@ class Store:
 
     def _change_profiles(self, cursor: Cursor[Any], changes: dict[tuple[int, str], CustomerChange]) -> None:
         keys = {
-            "tenant_ids": [tenant_id for tenant_id, _ in changes],
-            "customer_ids": [customer_id for _, customer_id in changes],
+            "tenant_ids": integers([tenant_id for tenant_id, _ in changes]),
+            "customer_ids": texts([customer_id for _, customer_id in changes]),
         }
         cursor.execute(_sql.select_profiles, keys)
         profiles = {
@@ -162,12 +151,12 @@ class Store:
             _sql.update_profiles,
             {
                 **keys,
-                "name": [profile.name for profile in ordered],
-                "email": [profile.email for profile in ordered],
-                "phone": [profile.phone for profile in ordered],
-                "custom_fields": [_json(profile.custom_fields) for profile in ordered],
-                "tags": [_json(profile.tags) for profile in ordered],
-                "profile_versions": [_json(profile.versions) for profile in ordered],
+                "name": texts([profile.name for profile in ordered]),
+                "email": texts([profile.email for profile in ordered]),
+                "phone": texts([profile.phone for profile in ordered]),
+                "custom_fields": jsonbs([_encode(profile.custom_fields) for profile in ordered]),
+                "tags": jsonbs([_encode(profile.tags) for profile in ordered]),
+                "profile_versions": jsonbs([_encode(profile.versions) for profile in ordered]),
             },
         )
 
@@ -183,11 +172,11 @@ class Store:
                 {
                     "batch_id": batch_id,
                     "tenant_id": tenant_id,
-                    "signal_ids": [
-                        signal_id(valid.event.event_key, number)
+                    "signal_ids": uuids(
+                        signal_id_bytes(valid.event.event_key, number)
                         for valid in events
                         for number in range(len(valid.projection.signals))
-                    ],
+                    ),
                     "received_from": min(received),
                     "received_until": max(received),
                 },
@@ -207,7 +196,3 @@ def _copy(
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)
-
-
-def _json(value: Any) -> str:
-    return _encode(value).decode()

@@ -10,10 +10,10 @@ FROM unnest(%(event_keys)s::uuid[], %(tenant_ids)s::integer[], %(received_ats)s:
 -- Two batches that share events lock them in the same order, so they wait and never deadlock.
 ORDER BY event_key
 ON CONFLICT (event_key) DO NOTHING
-RETURNING event_key
+RETURNING uuid_send(event_key)
 
 -- name: select_raw_events
-SELECT keys.event_key, events.raw
+SELECT uuid_send(keys.event_key), events.raw
 FROM unnest(%(event_keys)s::uuid[], %(tenant_ids)s::integer[]) AS batch (event_key, tenant_id)
 JOIN event_keys AS keys ON keys.event_key = batch.event_key AND keys.tenant_id = batch.tenant_id
 JOIN events ON events.event_key = keys.event_key AND events.received_at = keys.received_at

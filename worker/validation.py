@@ -9,7 +9,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
-from common.envelope import Envelope, event_key, parse_envelope, parse_instant
+from common.envelope import Envelope, event_key_bytes, parse_envelope, parse_instant
 from common.errors import InvalidEventError
 from common.queue.streams import Record
 from common.storable import escape_step, parse_storable
@@ -39,14 +39,18 @@ class _KnownType:
     project: Callable[[Event], Projection]
 
 
-@dataclass(frozen=True, slots=True)
-class ValidEvent:
-    """A valid event, what it means, and its texts as received: the whole and its data."""
+class ValidEvent(msgspec.Struct, frozen=True):
+    """A valid event, what it means, and its texts as received, in UTF-8: the whole and its data."""
 
     event: Event
     projection: Projection
-    raw: str
-    data: str
+    raw: bytes
+    data: bytes
+
+    @property
+    def customer(self) -> tuple[int, str]:
+        """Its customer's identity: tenant and customer id."""
+        return (self.event.tenant_id, self.event.customer_id)
 
 
 class EventTypes:
@@ -104,7 +108,7 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
     _check_schema(known, data)
     event = Event(
         tenant_id=tenant_id,
-        event_key=event_key(tenant_id, record.event_id),
+        event_key=event_key_bytes(tenant_id, record.event_id),
         event_id=record.event_id,
         event_type=envelope.event_type,
         customer_id=envelope.customer_id,
@@ -113,10 +117,10 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
         trace_id=envelope.trace_id,
         data=data,
     )
-    return ValidEvent(event, known.project(event), record.raw.decode(), text.decode())
+    return ValidEvent(event, known.project(event), record.raw, text)
 
 
-def same_content(one: str, other: str) -> bool:
+def same_content(one: bytes, other: bytes) -> bool:
     """Whether two raw events under one id say the same, however they are written. Never raises.
 
     An `occurred_at` that either leaves out is no difference, nor is anything outside the envelope's fields.

@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from common.errors import QueueUnavailableError, SettingsError
+from common.interpreter import settle
 from common.logging import configure_logging
 from common.metrics import Metrics
 from common.queue.backlog import measure_lanes, measure_outbox
@@ -137,6 +138,7 @@ class DrainWorker(SimpleWorker):
             services.metrics.before_scrape(lambda: measure_outbox(services.pool, services.metrics))
             stack.enter_context(_metrics_served(services.metrics, settings))
             stack.enter_context(Watchdog(services, queues))
+            settle()
             self._services, self._stages, _current = services, Stages(services), self
             try:
                 self._wake_stages()  # what a killed fleet left needs no other sign

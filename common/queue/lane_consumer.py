@@ -73,7 +73,8 @@ class LaneConsumer:
         self._claim_suspect = self._redis.register_script(CLAIM_SUSPECT)
         self._forget = self._redis.register_script(_FORGET)
         self._leave = self._redis.register_script(LEAVE)
-        self._reply_was_lost = False
+        self.reply_was_lost = False
+        """Whether entries may lie under this consumer's name that it has not seen; the next `read` brings them."""
         self._suspected: list[tuple[str, bytes]] = []  # the lanes and consumers that have suspects due
         self.pausing_events = 0
         """Events in suspects that nobody may claim yet, as the last `claim_orphans` saw it."""
@@ -103,13 +104,13 @@ class LaneConsumer:
         """
         entries: list[Entry] = []
         with translated_errors():
-            if self._reply_was_lost:
+            if self.reply_was_lost:
                 helping = min(count, max(1, self._sure_to_fit(most_bytes, LANES)))
                 entries = self._take(LANES, "0", helping, wait_seconds)
             if not entries:
-                self._reply_was_lost = True  # until all answers are here
+                self.reply_was_lost = True  # until all answers are here
                 entries = self._take_new(count, wait_seconds, most_bytes)
-                self._reply_was_lost = False
+                self.reply_was_lost = False
         return entries
 
     def _sure_to_fit(self, size: int, lanes: Sequence[str]) -> int:
@@ -177,7 +178,7 @@ class LaneConsumer:
         claimed: list[Entry] = []
         events = size = 0
         self._suspected, self.pausing_events = [], 0
-        a_reply_was_lost, self._reply_was_lost = self._reply_was_lost, True  # until all answers are here
+        a_reply_was_lost, self.reply_was_lost = self.reply_was_lost, True  # until all answers are here
         with translated_errors():
             for lane, consumer in self._orphaned(live):
                 while events < most_events and size < most_bytes:
@@ -193,7 +194,7 @@ class LaneConsumer:
                     claimed.extend(entries)
                     events += sum(len(entry.records) for entry in entries)
                     size += sum(entry.bytes_held for entry in entries)
-        self._reply_was_lost = a_reply_was_lost
+        self.reply_was_lost = a_reply_was_lost
         return claimed
 
     def claim_suspect(self) -> Suspect | None:
@@ -201,7 +202,7 @@ class LaneConsumer:
 
         Call it with empty hands, and store it before anything else is taken: what is in hand dies with it.
         """
-        a_reply_was_lost, self._reply_was_lost = self._reply_was_lost, True  # until the answer is here
+        a_reply_was_lost, self.reply_was_lost = self.reply_was_lost, True  # until the answer is here
         suspect = None
         with translated_errors():
             for lane, consumer in self._suspected:
@@ -209,7 +210,7 @@ class LaneConsumer:
                 if entries := self._decoded_flat(lane, found):
                     suspect = Suspect(entries[0], deliveries)
                     break
-        self._reply_was_lost = a_reply_was_lost
+        self.reply_was_lost = a_reply_was_lost
         return suspect
 
     def leave(self) -> None:

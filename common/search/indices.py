@@ -1,14 +1,14 @@
 """The monthly indices on the server: made, given the alias or not, refreshed and deleted as PostgreSQL says."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
 from elasticsearch import BadRequestError, Elasticsearch
 
 from common.search.client import translated_errors
-from common.search.documents import Document, SignalRow, document
+from common.search.documents import Document, SignalRow, source
 from common.search.generations import Generations, MonthIndices
 from common.search.template import ALIAS, ensure_template, index_name
 
@@ -26,21 +26,21 @@ class Router:
     def __init__(self, client: Elasticsearch, generations: Generations) -> None:
         self._client = client
         self._generations = generations
-        self._names: dict[date, tuple[str, ...]] = {}
+        self._names: dict[tuple[int, int], tuple[str, ...]] = {}
 
-    def documents(self, row: SignalRow) -> Iterator[Document]:
-        """Yield the document of `row`, once for each index: one as a rule, two while the month is rebuilt.
+    def documents(self, row: SignalRow) -> list[Document]:
+        """The document of `row`, once for each index: one as a rule, two while the month is rebuilt.
 
         Raises:
             SearchUnavailableError: the server is away or busy.
         """
-        indices = self._generations.of(row.received_at)
-        if indices.month not in self._names:
+        month = (row.received_at.year, row.received_at.month)
+        if month not in self._names:
+            indices = self._generations.of(row.received_at)
             ensure_indices(self._client, indices)
-            self._names[indices.month] = indices.names
-        made = document(row)
-        for name in self._names[indices.month]:
-            yield Document(name, made.id, made.source)
+            self._names[month] = indices.names
+        made = source(row)
+        return [Document(name, row.signal_id, made) for name in self._names[month]]
 
 
 @translated_errors()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from elasticsearch import Elasticsearch
 
@@ -93,4 +92,4 @@ class Copier:
         return outcome.written.get(rebuild.indices.building or "")
 
     def _document(self, rebuild: Rebuild, row: SignalRow) -> Document:
-        return replace(document(row), index=rebuild.indices.building or rebuild.indices.serving)
+        return document(row, rebuild.indices.building or rebuild.indices.serving)

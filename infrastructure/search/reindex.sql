@@ -61,7 +61,10 @@ SELECT (
 ) - (
     SELECT count(*)
     FROM index_failures
-    JOIN signals ON signals.signal_id = index_failures.signal_id AND signals.tenant_id = index_failures.tenant_id
+    JOIN event_keys ON event_keys.event_key = event_key_of(index_failures.signal_id)
+    JOIN signals ON signals.received_at = event_keys.received_at
+        AND signals.signal_id = index_failures.signal_id
+        AND signals.tenant_id = index_failures.tenant_id
     JOIN search_indices ON search_indices.month = %(month)s
     WHERE signals.received_at >= %(received_from)s
       AND signals.received_at < %(received_until)s
@@ -77,8 +80,10 @@ UPDATE search_indices SET generation = rebuilding, rebuilding = NULL WHERE month
 -- name: forget_old_failures
 -- What the former index had refused and this one took: it refused nothing before its rebuild began.
 DELETE FROM index_failures
-USING signals, search_indices
-WHERE signals.signal_id = index_failures.signal_id
+USING event_keys, signals, search_indices
+WHERE event_keys.event_key = event_key_of(index_failures.signal_id)
+  AND signals.received_at = event_keys.received_at
+  AND signals.signal_id = index_failures.signal_id
   AND signals.tenant_id = index_failures.tenant_id
   AND signals.received_at >= %(received_from)s
   AND signals.received_at < %(received_until)s

@@ -62,11 +62,12 @@ def found(client: Elasticsearch, query: dict[str, Any]) -> list[str]:
 
 
 def variant(number: int, **changes: Any) -> Document:
-    return document(replace(ROW, signal_id=f"01234567-89ab-8def-8123-456789abcd{number:02x}", **changes))
+    return document(ROW._replace(signal_id=f"01234567-89ab-8def-8123-456789abcd{number:02x}", **changes))
 
 
 def with_field(original: Document, name: str, value: object) -> Document:
-    return replace(original, source=json.dumps(json.loads(original.source) | {name: value}).encode())
+    text = json.dumps(json.loads(original.source) | {name: value})
+    return Document(original.index, original.id, text.encode())
 
 
 def test_a_document_is_found_by_its_words_and_fields_and_keeps_its_source(client: Elasticsearch) -> None:
@@ -156,7 +157,7 @@ def test_an_index_that_is_being_built_answers_no_search(client: Elasticsearch) -
     ensure_indices(client, rebuilt)
     made = variant(1)
 
-    write_documents(client, [replace(made, index=name) for name in rebuilt.names])
+    write_documents(client, [Document(name, made.id, made.source) for name in rebuilt.names])
 
     assert members(client) == {INDEX}
     assert found(client, {"match_all": {}}) == [made.id]
@@ -191,7 +192,7 @@ def test_the_newest_generation_is_the_highest_number_in_use(client: Elasticsearc
 def test_no_search_sees_two_generations_or_none_while_the_alias_moves(client: Elasticsearch) -> None:
     rebuilt = replace(NOVEMBER, rebuilding=2)
     ensure_indices(client, rebuilt)
-    write_documents(client, [replace(variant(1), index=name) for name in rebuilt.names])
+    write_documents(client, [Document(name, variant(1).id, variant(1).source) for name in rebuilt.names])
     client.indices.refresh(index=rebuilt.names)
 
     def move() -> None:

@@ -291,7 +291,14 @@ class TestEvents:
         self, api: httpx.Client, api_store: Any, api_tenant: int
     ) -> None:
         for number in range(5):
-            api_store.event(api_tenant, f"e{number}", trace_id="t1", occurred_at=NOON - number * HOUR)
+            # Received in another order, on several days of two months.
+            api_store.event(
+                api_tenant,
+                f"e{number}",
+                trace_id="t1",
+                occurred_at=NOON - number * HOUR,
+                received_at=NOON - (number * 17 % 5) * timedelta(days=9),
+            )
         other = api_store.event(api_tenant, "other", trace_id="t2")
 
         assert walk(api, "/v1/events", trace_id="t1", limit=2) == ["e4", "e3", "e2", "e1", "e0"]

@@ -48,6 +48,9 @@ class ProbeStage:
     def backlog(self) -> int:
         return len(self.work) if self.waiting is None else self.waiting
 
+    def finish(self) -> int:
+        return 0
+
     def close(self) -> None:
         self.closed += 1
 

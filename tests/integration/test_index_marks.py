@@ -126,6 +126,11 @@ def store(pool: ConnectionPool) -> Callable[..., set[str]]:
                 [(each, received_at, f"{batch}-{n}", RECEIVED) for n, each in enumerate(ids)],
             )
             connection.execute(
+                "INSERT INTO event_keys SELECT event_key_of(signal_id), tenant_id, received_at FROM signals"
+                " WHERE signal_id = ANY (%s)",
+                (ids,),
+            )
+            connection.execute(
                 "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
                 " VALUES (nextval('batch_ids'), 1, %s, %s, %s)",
                 (ids, received_at, received_at),

@@ -77,6 +77,11 @@ def store(
             ],
         )
         connection.execute(
+            "INSERT INTO event_keys SELECT event_key_of(signal_id), tenant_id, received_at FROM signals"
+            " WHERE signal_id = ANY (%s)",
+            (ids,),
+        )
+        connection.execute(
             "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
             " VALUES (%s, %s, %s, %s, %s)",
             (batch_id, tenant_id, ids, received_at, received_at),

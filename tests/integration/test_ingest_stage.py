@@ -320,7 +320,7 @@ def test_a_fault_of_the_schema_refuses_nothing_and_keeps_the_work(pipeline: Pipe
 def test_an_event_that_breaks_our_code_is_refused_alone(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.ingest.validate", _broken_for("e1"))
+    monkeypatch.setattr("worker.preparation.validate", _broken_for("e1"))
     pipeline.push(*(purchase(f"e{number}") for number in range(3)))
 
     pipeline.drain()

@@ -195,10 +195,10 @@ def test_of_entries_that_die_together_only_the_guilty_one_is_left(
     guilty = taken_by(pipeline, "drain-0")[5]
     process: Callable[..., None] = IngestStage._process
 
-    def process_or_die(stage: IngestStage, batch: Any, refusals: Any) -> None:
-        if any(entry.entry_id == guilty for entry in batch):
+    def process_or_die(stage: IngestStage, batch: Any) -> None:
+        if any(entry.entry_id == guilty for entry in batch.entries):
             raise KeyboardInterrupt
-        process(stage, batch, refusals)
+        process(stage, batch)
 
     monkeypatch.setattr(IngestStage, "_process", process_or_die)
     deaths = 0

@@ -68,6 +68,11 @@ def store(pool: ConnectionPool) -> Callable[..., list[str]]:
                 ],
             )
             connection.execute(
+                "INSERT INTO event_keys SELECT event_key_of(signal_id), tenant_id, received_at FROM signals"
+                " WHERE signal_id = ANY (%s)",
+                (ids,),
+            )
+            connection.execute(
                 "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
                 " VALUES (%s, %s, %s, %s, %s)",
                 (batch, tenant_id, ids, received_at, received_at),

@@ -345,7 +345,7 @@ def test_faults_of_our_own_are_withheld_and_stored_by_mended_code(
     pipeline: Pipeline, withheld: WithheldEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("worker.ingest.validate", _broken_for("e"))
+        patch.setattr("worker.preparation.validate", _broken_for("e"))
         pipeline.push(*(event(f"e{number}") for number in range(GRACE + 1)), *good(10))
         with capture_logs():  # rendering a trace takes long
             pipeline.drain()

@@ -125,7 +125,7 @@ def test_the_log_shows_the_settings_and_no_password(
 
     starting = logged(worker, "worker_starting")
     assert starting
-    assert starting["settings"]["SSPP_BATCH_EVENTS"] == 2000
+    assert starting["settings"]["SSPP_BATCH_EVENTS"] == 5000
     assert starting["settings"]["ELASTICSEARCH_URL"] == url.replace("open-sesame", "***")
     assert "open-sesame" not in worker.log_path.read_text()
     if password := psycopg.conninfo.conninfo_to_dict(environment["DATABASE_URL"]).get("password"):

@@ -1,7 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ fields = st.fixed_dictionaries(
 
 
 def event(customer: str = "c1", occurred_at: datetime = NOW, event_type: str = "purchase") -> Event:
-    return Event(1, UUID(int=1), "e1", event_type, customer, occurred_at, NOW, None, {})
+    return Event(1, bytes(15) + b"\1", "e1", event_type, customer, occurred_at, NOW, None, {})
 
 
 def signal(

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any
-from uuid import UUID
 
 import jsonschema_rs
 import pytest
@@ -47,7 +46,7 @@ def samples(domain: Domain, event_type: EventType, kind: str) -> list[dict[str, 
 def event(event_type: str, data: dict[str, Any]) -> Event:
     return Event(
         tenant_id=1,
-        event_key=UUID(int=256),
+        event_key=(256).to_bytes(16),
         event_id="e-1",
         event_type=event_type,
         customer_id="c-1",

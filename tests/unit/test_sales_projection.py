@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import jsonschema_rs
 import pytest
@@ -39,7 +38,7 @@ def project_data(event_type: str, data: Mapping[str, Any]) -> Projection:
     return project(
         Event(
             tenant_id=1,
-            event_key=UUID(int=256),
+            event_key=(256).to_bytes(16),
             event_id="e-1",
             event_type=event_type,
             customer_id="c-1",

@@ -8,7 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any
-from uuid import UUID
+
+import msgspec
 
 
 class SignalType(StrEnum):
@@ -23,12 +24,14 @@ class SignalType(StrEnum):
     CHURN_RISK = "churn_risk"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A valid event: its envelope, and its data as parsed JSON with `Decimal` in place of floats."""
+class Event(msgspec.Struct, frozen=True):
+    """A valid event: its envelope, and its data as parsed JSON with `Decimal` in place of floats.
+
+    `event_key` is its identity, the 16 bytes of a UUID.
+    """
 
     tenant_id: int
-    event_key: UUID
+    event_key: bytes
     event_id: str
     event_type: str
     customer_id: str
@@ -38,8 +41,7 @@ class Event:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """One thing that an event means.
 
     `score` is from 0 to 1. `amount` and `currency` (ISO 4217) come together or not at all; `amount` is what
@@ -54,8 +56,7 @@ class Signal:
     revenue: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
+class Projection(msgspec.Struct, frozen=True):
     """All that an event changes.
 
     `signals` holds at most 256; their order numbers them, so it must follow from the event alone. `profile` is

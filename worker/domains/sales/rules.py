@@ -24,7 +24,10 @@ class Rule:
 
 def matching_rule(rules: Sequence[Rule], data: Mapping[str, Any]) -> Rule:
     """The first of `rules` whose condition `data` meets; the last rule of each type has none."""
-    return next(rule for rule in rules if rule.when is None or rule.when.holds(data))
+    for rule in rules:
+        if rule.when is None or rule.when.holds(data):
+            return rule
+    raise LookupError("the last rule of each type has no condition")
 
 
 _OUTREACH: Final = SignalType.OUTREACH

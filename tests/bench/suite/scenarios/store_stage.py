@@ -77,10 +77,12 @@ def run(bench: Bench) -> Findings:
     return findings
 
 
-def drain(bench: Bench, place: Place, events: Sequence[Event]) -> Drained:
+def drain(
+    bench: Bench, place: Place, events: Sequence[Event], *, received_at: datetime = RECEIVED_AT
+) -> Drained:
     """Queue `events` and have one worker process store them; its figure counts distinct valid events."""
     with open_redis(place.redis_url) as redis:
-        queue_events(redis, place.tenant_id, events, RECEIVED_AT)
+        queue_events(redis, place.tenant_id, events, received_at)
     log = bench.folder.logs / "drain.log"
     with log.open("ab") as output:
         subprocess.run([sys.executable, str(_DRAIN)], env=bench.environment(place), stdout=output, check=True)

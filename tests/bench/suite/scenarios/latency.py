@@ -1,0 +1,177 @@
+"""Latency at light load, against that of a job that does nothing."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from elasticsearch import Elasticsearch
+from rq import Queue
+
+from common.envelope import event_key, signal_id
+from common.redis import open_redis
+from common.search.template import ALIAS
+from infrastructure.local.process import Command
+from suite.bench import Bench, Fleet, Place
+from suite.events import Workload
+from suite.http_load import Load, send
+from suite.measuring import Comparison, Findings, Series, in_turns, percentile
+from suite.noop_job import do_nothing
+from suite.watching import Watch, searchable, stored
+
+_WORKLOAD = "latency"
+_PER_SECOND = 100
+_JOBS_PER_SECOND = 20
+_UNCOUNTED_SECONDS = 2
+_JOB_POLL_SECONDS = 0.0005
+_STORED_POLL_SECONDS = 0.002
+_SEARCHABLE_POLL_SECONDS = 0.01
+_DEFAULT_REFRESH_SECONDS = 1.0
+_BENCH = Path(__file__).parents[2]
+
+ACCEPTED, STORED, SEARCHABLE, JOB = "POST to 202", "POST to stored", "POST to searchable", "RQ no-op job"
+
+
+def run(bench: Bench) -> Findings:
+    """Compare the way of single events, 100 a second, with a no-op job of RQ's SimpleWorker from enqueue to finished.
+
+    The jobs come singly, 20 a second: that is kind to SimpleWorker, which can hardly do 100 a second.
+    """
+    findings = Findings()
+    seconds = bench.scope.choose(20, 5)
+    taken: dict[str, list[list[float]]] = {name: [] for name in (ACCEPTED, STORED, SEARCHABLE, JOB)}
+    refresh_seconds: list[float] = []
+
+    def ours(number: int) -> float:
+        with bench.place() as place, bench.fleet(place) as fleet:
+            found, problems = _events(place, fleet, seconds)
+            refresh_seconds.append(_refresh_seconds(place))
+        findings.problems += problems
+        if number:
+            for name, latencies in found.items():
+                taken[name].append(latencies)
+        return 1000 * percentile(found[STORED], 0.95)
+
+    def job(number: int) -> float:
+        with bench.place() as place:
+            latencies = _jobs(bench, place, seconds)
+        if number:
+            taken[JOB].append(latencies)
+        return 1000 * percentile(latencies, 0.95)
+
+    in_turns(
+        {"POST to stored, p95": ours, "RQ no-op job, p95": job}, bench.rounds, unit="ms", note=bench.note
+    )
+    p95 = {name: tuple(1000 * percentile(each, 0.95) for each in taken[name]) for name in taken}
+    refresh = 1000 * refresh_seconds[-1]
+    findings.comparisons += [
+        Comparison(
+            "latency_stored",
+            "POST to stored, p95 : a no-op job of SimpleWorker, p95",
+            Series(f"{STORED}, p95", "ms", p95[STORED]),
+            Series(f"{JOB}, p95", "ms", p95[JOB]),
+            goal=1,
+            better="lower",
+            remark=f"{_PER_SECOND} events a second; jobs singly, {_JOBS_PER_SECOND} a second",
+        ),
+        Comparison(
+            "latency_searchable",
+            "POST to searchable, p95 : refresh interval + 5 such jobs, p95",
+            Series(f"{SEARCHABLE}, p95", "ms", p95[SEARCHABLE]),
+            Series(
+                f"refresh interval + 5 × {JOB}, p95", "ms", tuple(refresh + 5 * each for each in p95[JOB])
+            ),
+            goal=1,
+            better="lower",
+            remark=f"refresh interval {refresh:.0f} ms",
+        ),
+    ]
+    for name, series in taken.items():
+        pooled = [1000 * latency for latencies in series for latency in latencies]
+        told = ", ".join(f"p{share * 100:.0f} {percentile(pooled, share):.1f}" for share in (0.5, 0.95, 0.99))
+        findings.figures[name] = f"{told} ms"
+    findings.figures["Resolution of stored, of searchable"] = (
+        f"{1000 * _STORED_POLL_SECONDS:.0f} ms, {1000 * _SEARCHABLE_POLL_SECONDS:.0f} ms, each plus one look"
+    )
+    return findings
+
+
+def _events(place: Place, fleet: Fleet, seconds: int) -> tuple[dict[str, list[float]], list[str]]:
+    """Send events, and the seconds that they took to be accepted, stored and searchable; and what is wrong."""
+    uncounted = _UNCOUNTED_SECONDS * _PER_SECOND
+    count = uncounted + seconds * _PER_SECOND
+    load = Load(
+        f"{fleet.api_url}/v1/events",
+        place.key,
+        _WORKLOAD,
+        count,
+        uncounted=uncounted,
+        per_second=_PER_SECOND,
+        all_new=True,
+    )
+    events = Workload(_WORKLOAD, duplicates=False, refused=False).events(count)
+    keys = [event_key(place.tenant_id, event.event_id) for event in events]
+    ids = [
+        signal_id(key, 0)
+        for key, event in zip(keys, events, strict=True)
+        if b'"customer_updated"' not in event.raw  # such an event is no signal
+    ]
+    with (
+        psycopg.connect(place.database_url, autocommit=True) as connection,
+        Elasticsearch(place.elasticsearch_url) as client,
+    ):
+        watches = {
+            STORED: Watch(keys, stored(connection), _STORED_POLL_SECONDS),
+            SEARCHABLE: Watch(ids, searchable(client), _SEARCHABLE_POLL_SECONDS),
+        }
+        for watch in watches.values():
+            watch.start()
+        sent = send(load)
+        missing = {name: watch.finish() for name, watch in watches.items()}
+    due = dict(zip(keys[uncounted:], sent.due, strict=True))
+    due |= {signal_id(key, 0): instant for key, instant in due.items()}
+    found = {
+        name: [instant - due[each] for each, instant in watch.seen.items() if each in due]
+        for name, watch in watches.items()
+    }
+    found[ACCEPTED] = [answered - began for began, answered in zip(sent.due, sent.answered, strict=True)]
+    return found, [f"{number} never came: {name}" for name, number in missing.items() if number]
+
+
+def _jobs(bench: Bench, place: Place, seconds: int) -> list[float]:
+    """Enqueue no-op jobs one at a time, and the seconds from enqueueing each to seeing that it is finished."""
+    environment = bench.environment(place) | {"PYTHONPATH": str(_BENCH)}
+    del environment["RQ_WORKER_CLASS"]  # the documented option names the class
+    worker = Command(
+        "rq-noop",
+        (
+            str(Path(sys.executable).with_name("rq")),
+            "worker",
+            "--worker-class",
+            "rq.worker.SimpleWorker",
+            "bench-noop",
+        ),
+        environment,
+    )
+    taken = []
+    with bench.processes([worker]), open_redis(place.redis_url) as redis:
+        queue = Queue("bench-noop", connection=redis)
+        due = time.monotonic()
+        for _ in range((seconds + _UNCOUNTED_SECONDS) * _JOBS_PER_SECOND):
+            due += 1 / _JOBS_PER_SECOND
+            time.sleep(max(0.0, due - time.monotonic()))
+            began = time.monotonic()
+            key: Any = queue.enqueue(do_nothing).key
+            while redis.hget(key, "status") != b"finished":
+                time.sleep(_JOB_POLL_SECONDS)
+            taken.append(time.monotonic() - began)
+    return taken[_UNCOUNTED_SECONDS * _JOBS_PER_SECOND :]
+
+
+def _refresh_seconds(place: Place) -> float:
+    """The refresh interval of the indices: the server's default unless they have one of their own."""
+    with Elasticsearch(place.elasticsearch_url) as client:
+        settings = client.indices.get_settings(index=ALIAS, flat_settings=True).body.values()
+    given = [index["settings"].get("index.refresh_interval") for index in settings]
+    return max(float(each.removesuffix("s")) if each else _DEFAULT_REFRESH_SECONDS for each in given)
