@@ -62,6 +62,14 @@ def parse_envelope(raw: bytes, *, max_nesting: int) -> Envelope:
         InvalidEventError: with code ``invalid_json``, ``invalid_envelope``, ``invalid_occurred_at`` or
             ``nesting_too_deep``, and the path of the offending field.
     """
+    envelope = parse_envelope_but_instant(raw, max_nesting=max_nesting)
+    if envelope.occurred_at is not None:
+        parse_instant(envelope.occurred_at)
+    return envelope
+
+
+def parse_envelope_but_instant(raw: bytes, *, max_nesting: int) -> Envelope:
+    """Like `parse_envelope`, but leaves `occurred_at` unchecked: for those who parse it themselves."""
     try:
         raw.decode()  # msgspec does not look into strings that it skips
         envelope = _decode(raw)
@@ -89,8 +97,6 @@ def parse_envelope(raw: bytes, *, max_nesting: int) -> Envelope:
             " 100 characters",
             "/event_type",
         )
-    if envelope.occurred_at is not None:
-        parse_instant(envelope.occurred_at)
     if not bytes(memoryview(envelope.data)[:1]) == b"{":
         raise InvalidEventError("invalid_envelope", "data must be a JSON object", "/data")
     # Counting brackets is far cheaper than walking, and most events have fewer than may even be nested.

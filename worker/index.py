@@ -27,6 +27,9 @@ from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, p
 _POLL_SECONDS = 0.05
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
+# A pause: nothing was due for so long. It takes longer than an ingest worker takes for a batch.
+_PAUSE_SECONDS = 0.1
+_REFRESH_SECONDS = 1.0  # no more often than the server does by itself
 _LOOK_SECONDS = 1.0  # how often a stage without work asks whether the server lost something
 
 log = structlog.get_logger(__name__)
@@ -58,6 +61,7 @@ class IndexStage:
         self._batch_signals = settings.batch_events
         self._clock = clock
         self._unrefreshed = 0
+        self._next_refresh = 0.0
         # Whether the next documents may be there already, written by a request that got no answer or by a stage that
         # died before it marked them.
         self._unsure = True
@@ -83,13 +87,13 @@ class IndexStage:
                 handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
                 if handled:
+                    self._next_refresh = max(self._next_refresh, time.monotonic() + _PAUSE_SECONDS)
                     return handled
+                if self._unrefreshed >= _BURST_DOCUMENTS and time.monotonic() >= self._next_refresh:
+                    self.close()
                 if left <= 0:
-                    break
+                    return 0
                 time.sleep(min(left, _POLL_SECONDS))
-        if self._unrefreshed >= _BURST_DOCUMENTS:
-            self.close()
-        return 0
 
     def rescue(self, live: set[str]) -> int:  # noqa: ARG002 - part of the stage protocol
         """Return 0: the locks of a dead stage are gone with its connection, there is nothing to take over."""
@@ -121,6 +125,7 @@ class IndexStage:
         """
         if self._unrefreshed:
             self._unrefreshed = 0
+            self._next_refresh = time.monotonic() + _REFRESH_SECONDS
             with _refusals_waited_for():
                 refresh(self._client)
 

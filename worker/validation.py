@@ -9,7 +9,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
-from common.envelope import Envelope, event_key_bytes, parse_envelope, parse_instant
+from common.envelope import Envelope, event_key_bytes, parse_envelope_but_instant, parse_instant
 from common.errors import InvalidEventError
 from common.queue.streams import Record
 from common.storable import escape_step, parse_storable
@@ -95,7 +95,8 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
         InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``
             or those of `parse_storable`.
     """
-    envelope = parse_envelope(record.raw, max_nesting=max_nesting)
+    envelope = parse_envelope_but_instant(record.raw, max_nesting=max_nesting)
+    occurred_at = record.received_at if envelope.occurred_at is None else parse_instant(envelope.occurred_at)
     text = bytes(envelope.data)
     data = parse_storable(text)
     known = types.find(tenant_id, envelope.event_type)
@@ -112,7 +113,7 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
         event_id=record.event_id,
         event_type=envelope.event_type,
         customer_id=envelope.customer_id,
-        occurred_at=parse_instant(envelope.occurred_at) if envelope.occurred_at else record.received_at,
+        occurred_at=occurred_at,
         received_at=record.received_at,
         trace_id=envelope.trace_id,
         data=data,

@@ -1,16 +1,28 @@
 """What a rule may ask of an event's data. Each condition reads fields that the schema types, and cannot fail."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 _WORD: Final = re.compile(r"[^\W_]+")
+_MOST_REMEMBERED_CHARACTERS: Final = 200
 
 
 def words(text: str) -> list[str]:
     """The words of `text` in order, without case and punctuation: ``"No-Show!"`` gives no and show."""
     return _WORD.findall(text.casefold())
+
+
+def _words_in(text: str) -> Sequence[str]:
+    """`words`, remembered for short texts: outcomes and addresses come again and again."""
+    return _remembered_words(text) if len(text) <= _MOST_REMEMBERED_CHARACTERS else words(text)
+
+
+@lru_cache(maxsize=4096)
+def _remembered_words(text: str) -> Sequence[str]:
+    return words(text)
 
 
 class Condition(Protocol):
@@ -30,7 +42,7 @@ class Says:
 
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Whether the field is there and says one of the values."""
-        return "_".join(words(data.get(self.field, ""))) in self.values
+        return "_".join(_words_in(data.get(self.field, ""))) in self.values
 
     def __str__(self) -> str:
         return f"`{self.field}` is {_listed(self.values)}"
@@ -45,7 +57,7 @@ class Mentions:
 
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Whether any of the words occurs in any of the fields."""
-        return any(not self.vocabulary.isdisjoint(words(data.get(field, ""))) for field in self.fields)
+        return any(not self.vocabulary.isdisjoint(_words_in(data.get(field, ""))) for field in self.fields)
 
     def __str__(self) -> str:
         return f"{' or '.join(f'`{field}`' for field in self.fields)} contains {_listed(self.vocabulary)}"
@@ -61,7 +73,7 @@ class LeadsTo:
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Whether the address leads to such a page; what a query string mentions does not count."""
         addresses = (data.get(field, "").partition("?")[0] for field in self.fields)
-        return any(not self.vocabulary.isdisjoint(words(address)) for address in addresses)
+        return any(not self.vocabulary.isdisjoint(_words_in(address)) for address in addresses)
 
     def __str__(self) -> str:
         fields = " or ".join(f"`{field}`" for field in self.fields)
