@@ -34,7 +34,7 @@ ORDER BY rejected_at DESC, rejection_id DESC
 LIMIT 1;
 
 -- name: list_events_of_trace
--- The index has an order of its own for each day of the month: ask each for the first, and merge.
+-- The index has an order of its own for each two days of the month: ask each for the first, and merge.
 SELECT event_key, event_id, event_type, customer_id, occurred_at, received_at, trace_id, raw,
     CASE
         WHEN EXISTS (
@@ -54,13 +54,13 @@ SELECT event_key, event_id, event_type, customer_id, occurred_at, received_at, t
         ORDER BY signal_id
     ) AS signals
 FROM (
-    SELECT of_day.*
-    FROM generate_series(1, 31) AS day
+    SELECT of_pair.*
+    FROM generate_series(0, 15) AS pair
     CROSS JOIN LATERAL (
         SELECT *
         FROM events
         WHERE tenant_id = %(tenant_id)s
-            AND day_of_month(received_at) = day
+            AND day_pair(received_at) = pair
             AND trace_id = %(trace_id)s
             AND (occurred_at, event_key) > (
                 coalesce(%(after_at)s::timestamptz, '-infinity'),
@@ -68,7 +68,7 @@ FROM (
             )
         ORDER BY occurred_at, event_key
         LIMIT %(limit)s
-    ) AS of_day
+    ) AS of_pair
     ORDER BY occurred_at, event_key
     LIMIT %(limit)s
 ) AS found

@@ -65,8 +65,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_head()
         else:
+            before = self.cycle
             super().on_headers_complete()
-            if self.scope["method"] != "HEAD":
+            if self.cycle is not before and self.scope["method"] != "HEAD":
                 self.cycle.transport = _JoinedHead(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
@@ -79,7 +80,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The request ends."""
         self._idle_bytes = 0
         if not self._refused:
-            if not self.cycle.response_started:
+            if self.cycle is not None and not self.cycle.response_started:
                 self.scope["extensions"] = {BODY_ARRIVED: {}}
             super().on_message_complete()
 

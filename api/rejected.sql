@@ -7,12 +7,10 @@ WHERE tenant_id = %(tenant_id)s
     AND (%(codes)s::text[] IS NULL OR code = ANY (%(codes)s::text[]))
     AND (%(event_types)s::text[] IS NULL OR event_type = ANY (%(event_types)s::text[]))
     AND rejected_at >= coalesce(%(since)s::timestamptz, '-infinity')
-    AND rejected_at < coalesce(%(until)s::timestamptz, 'infinity')
-    -- Twice, as in signals.sql: by this one the index is entered.
-    AND rejected_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
+    -- One bound for where the list begins, as in signals.sql.
     AND (rejected_at, rejection_id) < (
-        coalesce(%(after_at)s::timestamptz, 'infinity'),
-        coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        coalesce(%(after_at)s::timestamptz, %(until)s::timestamptz, 'infinity'),
+        coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
     )
 ORDER BY rejected_at DESC, rejection_id DESC
 LIMIT %(limit)s;

@@ -1,5 +1,6 @@
--- A page after the first says twice where it begins: an index is entered by plain bounds on a column where there are any,
--- and not by a comparison of rows.
+-- A list has one bound on the side where it begins, be it the end of a period or the last item of the page before, which
+-- lies within the period. With one comparison of rows and another bound, PostgreSQL enters an index by whichever comes
+-- first, and reads past all that lies between the two.
 
 -- name: find_signal
 -- The identity knows when the event came, and with it the one partition to look into.
@@ -22,11 +23,9 @@ WHERE tenant_id = %(tenant_id)s
     AND (%(signal_types)s::text[] IS NULL OR signal_type = ANY (%(signal_types)s::text[]))
     AND (%(min_score)s::real IS NULL OR signal_score >= %(min_score)s::real)
     AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
-    AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
-    AND occurred_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
     AND (occurred_at, signal_id) < (
-        coalesce(%(after_at)s::timestamptz, 'infinity'),
-        coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        coalesce(%(after_at)s::timestamptz, %(until)s::timestamptz, 'infinity'),
+        coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
     )
 ORDER BY occurred_at DESC, signal_id DESC
 LIMIT %(limit)s;
@@ -37,11 +36,9 @@ SELECT signal_id, event_id, event_type, customer_id, signal_type, signal_score, 
 FROM signals
 WHERE tenant_id = %(tenant_id)s
     AND customer_id = %(customer_id)s
-    AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
     AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
-    AND occurred_at >= coalesce(%(after_at)s::timestamptz, '-infinity')
     AND (occurred_at, signal_id) > (
-        coalesce(%(after_at)s::timestamptz, '-infinity'),
+        coalesce(%(after_at)s::timestamptz, %(since)s::timestamptz, '-infinity'),
         coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
     )
 ORDER BY occurred_at, signal_id
@@ -81,11 +78,9 @@ CROSS JOIN LATERAL (
         AND signal_type = kinds.signal_type
         AND (%(min_score)s::real IS NULL OR signal_score >= %(min_score)s::real)
         AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
-        AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
-        AND occurred_at <= coalesce(%(after_at)s::timestamptz, 'infinity')
         AND (occurred_at, signal_id) < (
-            coalesce(%(after_at)s::timestamptz, 'infinity'),
-            coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            coalesce(%(after_at)s::timestamptz, %(until)s::timestamptz, 'infinity'),
+            coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
         )
     ORDER BY occurred_at DESC, signal_id DESC
     LIMIT %(limit)s

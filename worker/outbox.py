@@ -65,6 +65,8 @@ def read_signals(connection: Connection, rows: Sequence[OutboxRow]) -> Generator
             {
                 "signal_ids": [signal_id for row in rows for signal_id in row.signal_ids],
                 "tenant_ids": list({row.tenant_id for row in rows}),
+                "received_from": min(row.received_from for row in rows),
+                "received_until": max(row.received_until for row in rows),
             },
         )
         yield from cursor

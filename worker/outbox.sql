@@ -26,7 +26,8 @@ FROM (
 
 -- name: read_signals
 -- Id by id, each through its key to the one place where it can be: the span of the batches' received_at may hold
--- millions of others. LIMIT: there is one at most, and the planner has no other way.
+-- millions of others, and only spares the partitions outside of it. LIMIT: there is one at most, and the planner has no
+-- other way.
 SELECT found.tenant_id, found.signal_id::text, found.event_id, found.event_type, found.customer_id, found.signal_type,
        found.signal_score, found.occurred_at, found.received_at, found.trace_id, found.amount, found.currency,
        found.data::text
@@ -38,6 +39,7 @@ CROSS JOIN LATERAL (
     WHERE signals.received_at = keys.received_at
       AND signals.signal_id = wanted.signal_id
       AND signals.tenant_id = ANY(%(tenant_ids)s::integer[])
+      AND signals.received_at BETWEEN %(received_from)s AND %(received_until)s
     LIMIT 1
 ) AS found;
 

@@ -41,11 +41,12 @@ JOIN event_keys AS keys ON keys.event_key = event_key_of(wanted.signal_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM signals
-    WHERE signals.received_at = keys.received_at AND signals.signal_id = wanted.signal_id
+    WHERE signals.received_at = keys.received_at
+      AND signals.signal_id = wanted.signal_id
+      AND signals.received_at >= %(received_from)s
+      AND signals.received_at < %(received_until)s
     LIMIT 1
-) AS found
-WHERE keys.received_at >= %(received_from)s
-  AND keys.received_at < %(received_until)s;
+) AS found;
 
 -- name: find_pending
 SELECT DISTINCT pending.signal_id::text

@@ -96,6 +96,11 @@ def test_a_goal_tells_its_side(compared: Compare) -> None:
     assert goal_text(compared((1,), (1,))) == ""
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_can_be_loaded_without_what_only_benchmarks_need(name: str) -> None:
+    assert callable(load(name))
+
+
 def test_a_scenario_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(ScenarioError, match=r"no scenario 'nonsense'.*store_stage"):
         load("nonsense")

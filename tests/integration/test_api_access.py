@@ -277,6 +277,7 @@ def test_readiness_needs_redis_and_a_migrated_database_but_not_search(
         ("GET", "/v1/signals/not-a-uuid", 422, "invalid_request"),
         ("DELETE", "/v1/signals", 405, "method_not_allowed"),
         ("PUT", "/v1/events/e1", 405, "method_not_allowed"),
+        ("PUT", "/v1/events", 405, "method_not_allowed"),
     ],
 )
 def test_every_error_is_a_problem(api: httpx.Client, method: str, path: str, status: int, code: str) -> None:

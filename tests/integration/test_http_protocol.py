@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 import api.http_protocol
+from api.body import BODY_ARRIVED
 from api.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -17,10 +18,11 @@ POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def echo_size(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the size of the body; hangs up where the client did."""
+    """Answers with the size of the body, and whether it was there at once; hangs up where the client did."""
     if scope["type"] != "http":
         return
     size = 0
+    arrived = BODY_ARRIVED in scope.get("extensions", ())
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -29,8 +31,10 @@ async def echo_size(scope: Any, receive: Any, send: Any) -> None:
         if not message["more_body"]:
             break
     body = str(size).encode()
-    headers = [(b"content-length", str(len(body)).encode())]
+    headers = [(b"content-length", str(len(body)).encode()), (b"arrived", str(arrived).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["path"] == "/crash":
+        raise RuntimeError("after the head")
     await send({"type": "http.response.body", "body": body})
 
 
@@ -130,3 +134,60 @@ def test_a_head_that_does_not_arrive_in_time_is_given_up(
     assert (status, problem["code"]) == (408, "request_timeout")
     with socket.create_connection(address, timeout=30) as connection:
         assert connection.recv(100) == b""  # nobody asked anything: there is nothing to answer
+
+
+def test_the_head_of_a_later_request_has_to_arrive_in_time_too(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(GET + b"\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(GET)
+        assert read_all(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_without_a_body_still_has_its_head(address: tuple[str, int]) -> None:
+    for request in (
+        b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        b"GET /crash HTTP/1.1\r\n\r\n",
+    ):
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(request)
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 200"), request
+        assert answer.endswith(b"\r\n\r\n")
+
+
+def test_who_asks_first_is_told_to_go_on_before_the_answer(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(POST[:-2] + b"expect: 100-continue\r\nconnection: close\r\n\r\n")
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"5\r\nhello\r\n0\r\n\r\n")
+        answer = read_all(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\n5")
+    assert b"arrived: False" in answer
+
+
+def test_a_body_that_comes_with_its_head_is_known_to_be_there(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(POST[:-2] + b"connection: close\r\n\r\n" + b"5\r\nhello\r\n0\r\n\r\n")
+        assert b"arrived: True" in read_all(connection)
+
+
+def test_who_wants_to_speak_something_else_is_answered_all_the_same(address: tuple[str, int]) -> None:
+    upgrade = b"connection: upgrade, close\r\nupgrade: websocket\r\n\r\n"
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(GET + upgrade)
+        assert read_all(connection).startswith(b"HTTP/1.1 ")
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What arrives until the server hangs up."""
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received

@@ -96,3 +96,36 @@ def test_lists_of_signals_read_an_index_in_its_order(
     # All there is to sort are the pages of the kinds.
     assert plan.count("Sort  (") <= 1
     assert "(event_type = kinds.event_type) AND (signal_type = kinds.signal_type)" in plan
+
+
+@pytest.mark.parametrize(
+    ("name", "second_bound"),
+    [
+        ("list_signals", "(occurred_at <"),
+        ("list_signals_of_customer", "(occurred_at <"),
+        ("list_timeline", "(occurred_at >"),
+    ],
+)
+def test_a_list_begins_at_one_bound_and_so_at_its_place_in_the_index(
+    connection: psycopg.Connection, name: str, second_bound: str
+) -> None:
+    parameters = {
+        **dict.fromkeys(("event_types", "signal_types", "min_score")),
+        "tenant_id": 1,
+        "customer_id": "c1",
+        "limit": 5,
+        "since": datetime(2026, 1, 1, tzinfo=UTC),
+        "until": datetime(2027, 1, 1, tzinfo=UTC),
+        "after_at": NOVEMBER,
+        "after_id": SIGNAL,
+    }
+
+    plan = "\n".join(
+        line
+        for (line,) in connection.execute(
+            f"EXPLAIN {getattr(Queries('api', 'signals.sql'), name)}", parameters
+        )
+    )
+
+    assert "(ROW(occurred_at, signal_id)" in plan
+    assert second_bound not in plan

@@ -9,6 +9,7 @@ import schemathesis
 
 from api.app import create_app
 from api.health import SCHEMA_VERSION
+from api.ingest import DIRECT_ROUTE
 from common.settings import Settings
 from infrastructure.database.migrate import MIGRATIONS
 
@@ -85,3 +86,7 @@ def test_every_operation_with_a_key_declares_scheme_and_problems(openapi: dict[s
 def test_readiness_asks_for_the_newest_migration() -> None:
     versions = [int(path.name[:4]) for path in MIGRATIONS.glob("[0-9]*.sql")]
     assert max(versions) == SCHEMA_VERSION
+
+
+def test_what_is_answered_past_the_framework_is_documented_all_the_same(openapi: dict[str, Any]) -> None:
+    assert DIRECT_ROUTE.method.lower() in openapi["paths"][DIRECT_ROUTE.path]

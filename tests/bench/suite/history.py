@@ -100,8 +100,8 @@ def _periods(signals: int, now: datetime) -> list[_Period]:
 def _fill_table(place: Place, statement: LiteralString, periods: Sequence[_Period], customers: int) -> None:
     with psycopg.connect(place.database_url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
-        connection.execute(_sql.create_kinds)
-        connection.execute(_sql.create_numbered)
+        for preparation in (_sql.create_kinds, _sql.create_customer_id, _sql.create_numbered):
+            connection.execute(preparation)
         for period in periods:
             connection.execute(
                 statement,
@@ -118,6 +118,7 @@ def _fill_table(place: Place, statement: LiteralString, periods: Sequence[_Perio
 
 def _fill_customers(place: Place, periods: Sequence[_Period], customers: int) -> None:
     with psycopg.connect(place.database_url, autocommit=True) as connection:
+        connection.execute(_sql.create_customer_id)
         connection.execute(
             _sql.fill_customers,
             {

@@ -28,6 +28,12 @@ JOIN (
     (98, 99, 'refund', 'churn_risk', 0.4, '"amount":"49.90","currency":"USD","reason":"damaged"')
 ) AS kind (low, high, event_type, signal_type, score, fields) ON share BETWEEN low AND high;
 
+-- name: create_customer_id
+-- The first 5,000 are those of the workload in events.py; the others lie between them.
+CREATE OR REPLACE FUNCTION pg_temp.customer_id(number bigint) RETURNS text LANGUAGE sql AS $$
+SELECT 'customer-' || lpad((number % 5000)::text, 5, '0') || CASE WHEN number < 5000 THEN '' ELSE '-' || number / 5000 END
+$$;
+
 -- name: create_numbered
 -- The events of one period, in the order in which they came. event_key and trace_id are as random as hashes are.
 CREATE OR REPLACE FUNCTION pg_temp.numbered(
@@ -37,12 +43,11 @@ CREATE OR REPLACE FUNCTION pg_temp.numbered(
     share integer
 ) LANGUAGE sql AS $$
 SELECT number, digest, (left(digest, 30) || '00')::uuid, at, at - (number % 600) * interval '1 second',
-    'customer-' || lpad(((customer % 5000))::text, 5, '0') || CASE WHEN customer < 5000 THEN '' ELSE '-' || customer / 5000 END,
-    (abs(hashint8extended(number, 2)) % 100)::integer
+    pg_temp.customer_id(customer), (abs(hashint8extended(number, 2)) % 100)::integer
 FROM generate_series(low, high - 1) AS number,
     LATERAL (
         SELECT md5(number::text) AS digest,
-            (abs(hashint8extended(number, 1)) % customers)::integer AS customer,
+            abs(hashint8extended(number, 1)) % customers AS customer,
             starts + (ends - starts) * ((number - low)::double precision / (high - low)) AS at
     ) AS rolled
 $$;
@@ -84,11 +89,9 @@ FROM pg_temp.numbered(%(low)s, %(high)s, %(starts)s, %(ends)s, %(customers)s) JO
 INSERT INTO customers (
     tenant_id, customer_id, name, email, first_seen, last_seen, signal_count, counts, signal_counts, totals, heat
 )
-SELECT %(tenant_id)s,
-    'customer-' || lpad((customer %% 5000)::text, 5, '0') || CASE WHEN customer < 5000 THEN '' ELSE '-' || customer / 5000 END,
-    'Customer ' || customer, 'customer' || customer || '@mail.example', %(starts)s, %(ends)s, 50,
+SELECT %(tenant_id)s, pg_temp.customer_id(customer), 'Customer ' || customer, 'customer' || customer || '@mail.example', %(starts)s, %(ends)s, 50,
     '{"page_viewed": 18, "email_opened": 7, "cart_abandoned": 5, "call_made": 5, "inquiry": 5, "purchase": 9, "refund": 1}',
     '{"engagement": 25, "high_intent": 5, "outreach": 5, "intent": 5, "revenue": 9, "churn_risk": 1}',
     '{"USD": 4449.20}', 320 + abs(hashint8extended(customer, 3)) %% 1000000 / 100000.0
-FROM generate_series(0, %(customers)s - 1) AS customer
+FROM generate_series(0::bigint, %(customers)s - 1) AS customer
 ORDER BY hashint8extended(customer, 4);

@@ -86,7 +86,7 @@ class _Sender:
         self.due = [0.0] * load.count
         self.answered = [0.0] * load.count
         self.waiting: deque[int] = deque()
-        self.free: list[_Connection] = []
+        self.free: deque[_Connection] = deque()  # in turns: an idle one would be closed by the server
         self.left = load.count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,7 +97,7 @@ class _Sender:
         if self.load.per_second is None:
             self.waiting.extend(range(self.load.count))
             while self.free and self.waiting:
-                self.free.pop().send(self.waiting.popleft())
+                self.free.popleft().send(self.waiting.popleft())
         else:
             schedule = asyncio.create_task(self._schedule(self.load.per_second))
         async with asyncio.timeout(_LONGEST_SECONDS):
@@ -113,7 +113,7 @@ class _Sender:
             await asyncio.sleep(due - time.monotonic())
             self.due[number] = time.monotonic()  # the timer's own delay is not the server's
             if self.free:
-                self.free.pop().send(number)
+                self.free.popleft().send(number)
             else:
                 self.waiting.append(number)
 

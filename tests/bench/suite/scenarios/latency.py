@@ -80,7 +80,7 @@ def run(bench: Bench) -> Findings:
             "POST to searchable, p95 : refresh interval + 5 such jobs, p95",
             Series(f"{SEARCHABLE}, p95", "ms", p95[SEARCHABLE]),
             Series(
-                f"refresh interval + 5 × {JOB}, p95", "ms", tuple(refresh + 5 * each for each in p95[JOB])
+                f"refresh interval + 5 of {JOB}, p95", "ms", tuple(refresh + 5 * each for each in p95[JOB])
             ),
             goal=1,
             better="lower",
