@@ -25,9 +25,6 @@ from worker.index_marks import IndexMarks, Sighting
 from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
 
 _POLL_SECONDS = 0.05
-# So many ingest batches' worth is indexed at once, if they wait: what precedes and follows the writing is done once, and
-# the next request is made ready while the server has one.
-_MOST_BATCHES = 4
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
 # A pause: nothing was due for so long. It takes longer than an ingest worker takes for a batch.
@@ -61,7 +58,7 @@ class IndexStage:
         self._pool = pool
         self._client = client
         self._metrics = metrics
-        self._batch_signals = _MOST_BATCHES * settings.batch_events
+        self._batch_signals = settings.batch_events
         self._clock = clock
         self._unrefreshed = 0
         self._next_refresh = 0.0
@@ -73,7 +70,7 @@ class IndexStage:
         self._refilling = True  # perhaps
 
     def step(self, wait_seconds: float) -> int:
-        """Index what waits, up to about 4 times SSPP_BATCH_EVENTS signals; wait for an outbox row if there is none.
+        """Index one batch of outbox rows, about SSPP_BATCH_EVENTS signals; wait for one if there is none.
 
         Returns:
             The number of signals handled, those put off included; 0 if no row was free and due within

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -313,3 +314,26 @@ def test_a_wrong_url_is_a_settings_error_that_does_not_show_it(opened: Callable[
     with pytest.raises(SettingsError) as raised:
         opened("user:hunter2@nowhere")
     assert "hunter2" not in str(raised.value)
+
+
+def test_the_next_request_is_made_ready_while_the_server_has_one() -> None:
+    read_on = Event()
+
+    def answer(_method: str, _path: str, lines: list[bytes]) -> Answer:
+        assert read_on.wait(30)
+        return 200, {"items": [CREATED] * (len(lines) // 2)}
+
+    def source() -> Iterator[Document]:
+        *first, last = documents(4, size=400)
+        yield from first
+        read_on.set()
+        yield last
+
+    assert len(write_documents(Server(answer).client, source(), max_request_bytes=600).ok) == 4
+
+
+def test_numbers_beyond_doubles_in_an_answer_do_no_harm() -> None:
+    with open_client("http://search.test:9200") as client:
+        answer = client.transport.serializers.loads(b'{"x": %b}' % (b"9" * 400), "application/json")
+
+    assert answer == {"x": int("9" * 400)}

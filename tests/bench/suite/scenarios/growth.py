@@ -95,7 +95,7 @@ def _compare_reading(bench: Bench, large: Place, signals: int, findings: Finding
         for number in range(rounds + 1):
             for name in list(sizes) if number % 2 else reversed(sizes):
                 place, count = sizes[name]
-                found = p95s(place, count, now, runs)
+                found = p95s(place, count, now, runs, number)
                 if number:
                     figures[name].append(found)
     compared = {query.name: _grown(query.name, sizes, figures) for query in QUERIES}
