@@ -27,8 +27,7 @@ from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, p
 _POLL_SECONDS = 0.05
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
-# A pause: nothing was due for so long. It takes longer than an ingest worker takes for a batch.
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.1  # nothing was due for so long
 _REFRESH_SECONDS = 1.0  # no more often than the server does by itself
 _LOOK_SECONDS = 1.0  # how often a stage without work asks whether the server lost something
 

@@ -10,7 +10,7 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 from common.search.client import is_passing
 from common.search.documents import DOCUMENT_VERSION, Document
 
-# About 500 documents. Larger requests make the server slower rather than faster, and the first one later.
+# About 500 documents. Larger requests made the embedded server slower, and there is less to overlap with.
 MAX_REQUEST_BYTES = 512 * 1024
 
 _MAX_REASON_CHARACTERS = 1000

@@ -160,7 +160,7 @@ def test_a_burst_is_found_at_the_first_pause(
     pool: ConnectionPool, client: Elasticsearch, stage: IndexStage
 ) -> None:
     store(pool, 1, 1000)
-    while stage.step(0):
+    while stage.step(0.2):
         pass
 
     assert client.count(index=ALIAS)["count"] == 1000

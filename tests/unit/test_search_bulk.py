@@ -324,12 +324,12 @@ def test_the_next_request_is_made_ready_while_the_server_has_one() -> None:
         return 200, {"items": [CREATED] * (len(lines) // 2)}
 
     def source() -> Iterator[Document]:
-        *first, last = documents(4, size=400)
+        *first, last = documents(3, size=400)
         yield from first
         read_on.set()
         yield last
 
-    assert len(write_documents(Server(answer).client, source(), max_request_bytes=600).ok) == 4
+    assert len(write_documents(Server(answer).client, source(), max_request_bytes=600).ok) == 3
 
 
 def test_numbers_beyond_doubles_in_an_answer_do_no_harm() -> None:

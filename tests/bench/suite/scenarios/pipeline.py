@@ -37,7 +37,7 @@ def run(bench: Bench) -> Findings:
     findings = Findings()
     # The search server keeps house once a second, for as long as it has documents. Many more of them would measure
     # that, many fewer the first and the last batch.
-    count = bench.scope.choose(30_000, 20_000)
+    count = bench.scope.choose(30_000, 14_000)
     events = Workload("pipeline").events(count)
     stored = len(distinct_valid(events))
     documents: list[Document] = []
