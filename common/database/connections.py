@@ -1,10 +1,12 @@
 """Connection pools for PostgreSQL, and the translation of its errors at the edge."""
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from common.errors import DatabaseUnavailableError
@@ -53,14 +55,25 @@ def open_pool(url: str, *, application: str, max_size: int = 4) -> ConnectionPoo
 
     Checking a connection out waits at most 5 seconds, then raises psycopg_pool.PoolTimeout.
     """
-    check = ConnectionPool.check_connection
-    return ConnectionPool(url, check=check, open=True, **_pool_options(application, max_size))
+    return ConnectionPool(url, check=_check_unless_quiet, open=True, **_pool_options(application, max_size))
 
 
 def build_async_pool(url: str, *, application: str, max_size: int = 8) -> AsyncConnectionPool:
     """An asynchronous pool for the API; the caller opens and closes it within its event loop."""
     check = AsyncConnectionPool.check_connection
     return AsyncConnectionPool(url, check=check, open=False, **_pool_options(application, max_size))
+
+
+def _check_unless_quiet(connection: Connection) -> None:
+    """Ask the server for a sign of life, unless nothing came from it: that it is gone is something that comes.
+
+    It spares a round trip. What a cut cable hides shows in the first statement, and whoever works on batches tries
+    again then.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def _pool_options(application: str, max_size: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from common.search.template import ALIAS
 Look = Callable[[Sequence[UUID]], Collection[UUID]]
 """Tells which of some ids a store has."""
 
-_ASKED_AT_ONCE = 200
 _LONGEST_SECONDS = 60
 
 
@@ -25,20 +24,22 @@ class Watch(threading.Thread):
         ids: in about the order of their coming.
         look: asked for the next ones that are missing.
         pause_seconds: between two looks. An id is seen late by at most this and the time of one look.
+        at_once: how many ids to ask for in one look; more than are on their way only cost time.
     """
 
-    def __init__(self, ids: Sequence[UUID], look: Look, pause_seconds: float) -> None:
+    def __init__(self, ids: Sequence[UUID], look: Look, pause_seconds: float, *, at_once: int) -> None:
         super().__init__(daemon=True)
         self._missing = dict.fromkeys(ids)
         self._look = look
         self._pause_seconds = pause_seconds
+        self._at_once = at_once
         self._given_up = threading.Event()
         self.seen: dict[UUID, float] = {}
 
     def run(self) -> None:
         """Look until all are seen."""
         while self._missing and not self._given_up.wait(self._pause_seconds):
-            next_ones = [found for found, _ in zip(self._missing, range(_ASKED_AT_ONCE), strict=False)]
+            next_ones = [found for found, _ in zip(self._missing, range(self._at_once), strict=False)]
             found = self._look(next_ones)
             now = time.monotonic()
             for each in found:

@@ -1,7 +1,10 @@
 """Latency at light load, against that of a job that does nothing."""
 
+import random
 import sys
 import time
+from collections import deque
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +19,35 @@ from infrastructure.local.process import Command
 from suite.bench import Bench, Fleet, Place
 from suite.events import Workload
 from suite.http_load import Load, send
-from suite.measuring import Comparison, Findings, Series, in_turns, percentile
+from suite.measuring import Comparison, Contender, Findings, Series, in_turns, percentile
 from suite.noop_job import do_nothing
 from suite.watching import Watch, searchable, stored
 
 _WORKLOAD = "latency"
 _PER_SECOND = 100
-_JOBS_PER_SECOND = 20
+_UNHURRIED_JOBS_PER_SECOND = 20
+_JOBS_ASKED_AT_ONCE = 4  # one is at work, the others wait
 _UNCOUNTED_SECONDS = 2
 _JOB_POLL_SECONDS = 0.0005
-_STORED_POLL_SECONDS = 0.002
-_SEARCHABLE_POLL_SECONDS = 0.01
+_STORED_POLL_SECONDS = 0.001
+_SEARCHABLE_POLL_SECONDS = 0.05  # each search takes milliseconds of the server's time
 _DEFAULT_REFRESH_SECONDS = 1.0
 _BENCH = Path(__file__).parents[2]
 
-ACCEPTED, STORED, SEARCHABLE, JOB = "POST to 202", "POST to stored", "POST to searchable", "RQ no-op job"
+ACCEPTED, STORED, SEARCHABLE = "POST to 202", "POST to stored", "POST to searchable"
+JOB, UNHURRIED_JOB = "RQ no-op job", f"RQ no-op job at {_UNHURRIED_JOBS_PER_SECOND} a second"
 
 
 def run(bench: Bench) -> Findings:
-    """Compare the way of single events, 100 a second, with a no-op job of RQ's SimpleWorker from enqueue to finished.
+    """Compare the way of single events, 100 a second, with no-op jobs of RQ's SimpleWorker, enqueued to finished.
 
-    The jobs come singly, 20 a second: that is kind to SimpleWorker, which can hardly do 100 a second.
+    The jobs come as often as the events, and in another turn 20 a second, which SimpleWorker is far from busy with.
     """
     findings = Findings()
     seconds = bench.scope.choose(20, 5)
-    taken: dict[str, list[list[float]]] = {name: [] for name in (ACCEPTED, STORED, SEARCHABLE, JOB)}
+    taken: dict[str, list[list[float]]] = {
+        name: [] for name in (ACCEPTED, STORED, SEARCHABLE, JOB, UNHURRIED_JOB)
+    }
     refresh_seconds: list[float] = []
 
     def ours(number: int) -> float:
@@ -53,34 +60,55 @@ def run(bench: Bench) -> Findings:
                 taken[name].append(latencies)
         return 1000 * percentile(found[STORED], 0.95)
 
-    def job(number: int) -> float:
-        with bench.place() as place:
-            latencies = _jobs(bench, place, seconds)
-        if number:
-            taken[JOB].append(latencies)
-        return 1000 * percentile(latencies, 0.95)
+    def jobs(name: str, per_second: int) -> Contender:
+        def job(number: int) -> float:
+            with bench.place() as place:
+                latencies = _jobs(bench, place, seconds, per_second)
+            if number:
+                taken[name].append(latencies)
+            return 1000 * percentile(latencies, 0.95)
+
+        return job
 
     in_turns(
-        {"POST to stored, p95": ours, "RQ no-op job, p95": job}, bench.rounds, unit="ms", note=bench.note
+        {
+            f"{STORED}, p95": ours,
+            f"{JOB}, p95": jobs(JOB, _PER_SECOND),
+            f"{UNHURRIED_JOB}, p95": jobs(UNHURRIED_JOB, _UNHURRIED_JOBS_PER_SECOND),
+        },
+        bench.rounds,
+        unit="ms",
+        note=bench.note,
     )
     p95 = {name: tuple(1000 * percentile(each, 0.95) for each in taken[name]) for name in taken}
     refresh = 1000 * refresh_seconds[-1]
     findings.comparisons += [
         Comparison(
             "latency_stored",
-            "POST to stored, p95 : a no-op job of SimpleWorker, p95",
+            "POST to stored, p95 : a no-op job of SimpleWorker at the same rate, p95",
             Series(f"{STORED}, p95", "ms", p95[STORED]),
             Series(f"{JOB}, p95", "ms", p95[JOB]),
             goal=1,
             better="lower",
-            remark=f"{_PER_SECOND} events a second; jobs singly, {_JOBS_PER_SECOND} a second",
+            remark=f"{_PER_SECOND} events or jobs a second, at random",
+        ),
+        Comparison(
+            "latency_stored_unhurried",
+            f"POST to stored, p95 : such a job at {_UNHURRIED_JOBS_PER_SECOND} a second, p95",
+            Series(f"{STORED}, p95", "ms", p95[STORED]),
+            Series(f"{UNHURRIED_JOB}, p95", "ms", p95[UNHURRIED_JOB]),
+            goal=1,
+            better="lower",
+            remark=f"{_PER_SECOND} events a second, {_UNHURRIED_JOBS_PER_SECOND} jobs",
         ),
         Comparison(
             "latency_searchable",
-            "POST to searchable, p95 : refresh interval + 5 such jobs, p95",
+            "POST to searchable, p95 : refresh interval + 5 of the unhurried jobs, p95",
             Series(f"{SEARCHABLE}, p95", "ms", p95[SEARCHABLE]),
             Series(
-                f"refresh interval + 5 of {JOB}, p95", "ms", tuple(refresh + 5 * each for each in p95[JOB])
+                f"refresh interval + 5 of {UNHURRIED_JOB}, p95",
+                "ms",
+                tuple(refresh + 5 * each for each in p95[UNHURRIED_JOB]),
             ),
             goal=1,
             better="lower",
@@ -122,8 +150,9 @@ def _events(place: Place, fleet: Fleet, seconds: int) -> tuple[dict[str, list[fl
         Elasticsearch(place.elasticsearch_url) as client,
     ):
         watches = {
-            STORED: Watch(keys, stored(connection), _STORED_POLL_SECONDS),
-            SEARCHABLE: Watch(ids, searchable(client), _SEARCHABLE_POLL_SECONDS),
+            # Some 100 milliseconds' worth of events, and two seconds' worth.
+            STORED: Watch(keys, stored(connection), _STORED_POLL_SECONDS, at_once=_PER_SECOND // 10),
+            SEARCHABLE: Watch(ids, searchable(client), _SEARCHABLE_POLL_SECONDS, at_once=2 * _PER_SECOND),
         }
         for watch in watches.values():
             watch.start()
@@ -139,8 +168,11 @@ def _events(place: Place, fleet: Fleet, seconds: int) -> tuple[dict[str, list[fl
     return found, [f"{number} never came: {name}" for name, number in missing.items() if number]
 
 
-def _jobs(bench: Bench, place: Place, seconds: int) -> list[float]:
-    """Enqueue no-op jobs one at a time, and the seconds from enqueueing each to seeing that it is finished."""
+def _jobs(bench: Bench, place: Place, seconds: int, per_second: int) -> list[float]:
+    """Enqueue no-op jobs when they fall due, and the seconds from then until each is seen to be finished.
+
+    They fall due like the events, at random: Poisson arrivals, whatever became of the earlier ones.
+    """
     environment = bench.environment(place) | {"PYTHONPATH": str(_BENCH)}
     del environment["RQ_WORKER_CLASS"]  # the documented option names the class
     worker = Command(
@@ -154,19 +186,30 @@ def _jobs(bench: Bench, place: Place, seconds: int) -> list[float]:
         ),
         environment,
     )
-    taken = []
+    chance = random.Random(per_second)
+    count = (seconds + _UNCOUNTED_SECONDS) * per_second
+    pauses = (chance.expovariate(per_second) for _ in range(count))
+    taken: list[float] = []
     with bench.processes([worker]), open_redis(place.redis_url) as redis:
         queue = Queue("bench-noop", connection=redis)
-        due = time.monotonic()
-        for _ in range((seconds + _UNCOUNTED_SECONDS) * _JOBS_PER_SECOND):
-            due += 1 / _JOBS_PER_SECOND
-            time.sleep(max(0.0, due - time.monotonic()))
-            began = time.monotonic()
-            key: Any = queue.enqueue(do_nothing).key
-            while redis.hget(key, "status") != b"finished":
-                time.sleep(_JOB_POLL_SECONDS)
-            taken.append(time.monotonic() - began)
-    return taken[_UNCOUNTED_SECONDS * _JOBS_PER_SECOND :]
+        begun = time.monotonic()
+        due = deque(begun + offset for offset in accumulate(pauses))
+        unfinished: dict[str, float] = {}
+        while due or unfinished:
+            while due and due[0] <= time.monotonic():
+                instant = due.popleft()
+                unfinished[queue.enqueue(do_nothing).key] = instant
+            oldest = list(islice(unfinished, _JOBS_ASKED_AT_ONCE))
+            statuses: Any = redis.pipeline(transaction=False)
+            for key in oldest:
+                statuses.hget(key, "status")
+            found = statuses.execute()
+            now = time.monotonic()
+            for key, status in zip(oldest, found, strict=True):
+                if status == b"finished":
+                    taken.append(now - unfinished.pop(key))
+            time.sleep(_JOB_POLL_SECONDS)
+    return taken[_UNCOUNTED_SECONDS * per_second :]
 
 
 def _refresh_seconds(place: Place) -> float:
