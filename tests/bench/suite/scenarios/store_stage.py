@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.types.string import TextLoader
 
 from common.redis import open_redis
 from suite.bench import Bench, Place
@@ -24,6 +26,7 @@ _TABLES = {
     "signals": "SELECT s.* FROM signals AS s JOIN events AS e USING (tenant_id, event_id, received_at)"
     " WHERE e.batch_id = {batch}",
 }
+Rows = TypeVar("Rows")
 _DRAIN = Path(__file__).parents[1] / "drain_queue.py"
 RECEIVED_AT = datetime.now(UTC)
 """When all events were received: within the partition of the present month."""
@@ -47,6 +50,7 @@ def run(bench: Bench) -> Findings:
     with bench.place() as place:
         drain(bench, place, events)
         batches = _export(place)
+        rows = _rows(place)
     peaks: list[float] = []
 
     def ours(_round: int) -> float:
@@ -58,19 +62,35 @@ def run(bench: Bench) -> Findings:
 
     def bare(_round: int) -> float:
         with bench.place() as place:
-            return len(expected) / _copy(place, batches)
+            return len(expected) / _copy(place, batches, _write_encoded)
+
+    def from_rows(_round: int) -> float:
+        with bench.place() as place:
+            return len(expected) / _copy(place, rows, _write_rows)
 
     found = in_turns(
-        {"store stage": ours, "bare COPY": bare}, bench.rounds, unit="events stored/s", note=bench.note
+        {"store stage": ours, "bare COPY": bare, "COPY of Python's rows": from_rows},
+        bench.rounds,
+        unit="events stored/s",
+        note=bench.note,
     )
     findings.comparisons.append(
         Comparison(
             "store_stage",
-            "Store stage, one worker : bare COPY of the same rows",
+            "Store stage, one worker : bare COPY of the same rows, encoded beforehand",
             found["store stage"],
             found["bare COPY"],
             goal=0.6,
             remark=f"{count:,} events, {len(batches)} batches",
+        )
+    )
+    findings.comparisons.append(
+        Comparison(
+            "store_stage_of_rows",
+            "Store stage, one worker : COPY of the same rows, from Python's values",
+            found["store stage"],
+            found["COPY of Python's rows"],
+            remark="psycopg's write_row, as its documentation shows it",
         )
     )
     findings.figures["ingest worker while storing, peak resident"] = f"{max(peaks):.0f} MiB"
@@ -123,12 +143,42 @@ def _copied(connection: psycopg.Connection, query: str) -> bytes:
         return b"".join(bytes(block) for block in copy)
 
 
-def _copy(place: Place, batches: Sequence[dict[str, bytes]]) -> float:
+def _rows(place: Place) -> list[dict[str, list[tuple[Any, ...]]]]:
+    """The same rows as values of Python's; a jsonb is its text."""
+    with psycopg.connect(place.database_url) as connection:
+        connection.adapters.register_loader("jsonb", TextLoader)
+        ids = [row[0] for row in connection.execute("SELECT DISTINCT batch_id FROM events ORDER BY batch_id")]
+        return [
+            {
+                table: connection.execute(query.format(batch=batch)).fetchall()
+                for table, query in _TABLES.items()
+            }  # type: ignore[arg-type]
+            for batch in ids
+        ]
+
+
+def _write_encoded(cursor: psycopg.Cursor, table: str, rows: bytes) -> None:
+    """Send rows that are in COPY's binary format already."""
+    with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:  # type: ignore[arg-type]
+        copy.write(rows)
+
+
+def _write_rows(cursor: psycopg.Cursor, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Send rows of Python's values, in COPY's default format."""
+    with cursor.copy(f"COPY {table} FROM STDIN") as copy:  # type: ignore[arg-type]
+        for row in rows:
+            copy.write_row(row)
+
+
+def _copy(
+    place: Place,
+    batches: Sequence[Mapping[str, Rows]],
+    write: Callable[[psycopg.Cursor, str, Rows], None],
+) -> float:
     with psycopg.connect(place.database_url) as connection, connection.cursor() as cursor:
         started = time.perf_counter()
         for batch in batches:
             for table, rows in batch.items():
-                with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:  # type: ignore[arg-type]
-                    copy.write(rows)
+                write(cursor, table, rows)
             connection.commit()
         return time.perf_counter() - started
