@@ -1,7 +1,6 @@
 """Runs the API in this process: ``python -m api``, on SSPP_HOST and PORT."""
 
 import contextlib
-import gc
 import socket
 import sys
 
@@ -9,6 +8,7 @@ import uvicorn
 
 from api.http_protocol import BoundedHttpProtocol
 from common.errors import QueueUnavailableError, SettingsError
+from common.interpreter import settle
 from common.logging import configure_logging
 from common.queue.durability import check_durability
 from common.redis import open_redis
@@ -17,8 +17,8 @@ from common.settings import Settings, load_settings
 # Requests in work get this long to finish after SIGTERM; Kubernetes grants 30 seconds by default.
 _GRACE_SECONDS = 15
 
-# A request makes some hundred objects, next to none of them in cycles: looking for those at every 700 is too often.
-_COLLECTED_AT_ONCE = 20_000
+# Those of some hundred requests.
+_YOUNG_OBJECTS = 20_000
 
 
 def main() -> None:
@@ -50,13 +50,11 @@ def main() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Keeps the garbage collector off what lives as long as the process, which it would search again and again."""
+    """Settles the interpreter once the app is made and all of it imported."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECTED_AT_ONCE)
+        settle(young_objects=_YOUNG_OBJECTS)
 
 
 def _verify_redis(settings: Settings) -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     """Drain, then print ``{"seconds": …, "cpu_seconds": …, "batches": …, "peak_mebibytes": …}``."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    settle()
+    settle(young_objects=200_000)  # as `worker.worker`
     with open_services(settings, application="sspp-bench") as services:
         stage = Stages(services).build("ingest", "bench")
         with services.pool.connection():
