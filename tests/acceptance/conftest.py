@@ -194,7 +194,8 @@ def quietly(running_platform: Platform) -> Callable[[], AbstractContextManager[N
 @pytest.fixture(scope="session")
 def tenant(running_platform: Platform) -> Iterator[Tenant]:
     """A tenant of this test process; tests keep apart by the ids that they use."""
-    made = running_platform.new_tenant()
+    with quiet(running_platform):
+        made = running_platform.new_tenant()
     with made.api:
         yield made
 

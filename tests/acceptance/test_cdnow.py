@@ -45,9 +45,10 @@ def count_documents(platform: Any, tenant_id: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def demo(running_platform: Any) -> int:
+def demo(running_platform: Any, quietly: Callable[[], AbstractContextManager[None]]) -> int:
     """The number of the tenant that `sspp up` made; nothing else is loaded for it."""
-    ((tenant_id,),) = running_platform.sql("SELECT tenant_id FROM tenants WHERE slug = 'demo'")
+    with quietly():
+        ((tenant_id,),) = running_platform.sql("SELECT tenant_id FROM tenants WHERE slug = 'demo'")
     return int(tenant_id)
 
 
