@@ -34,8 +34,8 @@ from worker.startup import verify
 # RQ tells its own heartbeat by this: an idle worker shows life every 15 seconds and counts as gone after 90.
 _WORKER_TTL_SECONDS = 30
 
-# Two batches of events, parsed and projected, are about a hundred thousand.
-_YOUNG_OBJECTS = 200_000
+YOUNG_OBJECTS = 200_000
+"""For `settle`: two batches of events, parsed and projected, are about a hundred thousand."""
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +141,7 @@ class DrainWorker(SimpleWorker):
             services.metrics.before_scrape(lambda: measure_outbox(services.pool, services.metrics))
             stack.enter_context(_metrics_served(services.metrics, settings))
             stack.enter_context(Watchdog(services, queues))
-            settle(young_objects=_YOUNG_OBJECTS)
+            settle(young_objects=YOUNG_OBJECTS)
             self._services, self._stages, _current = services, Stages(services), self
             try:
                 self._wake_stages()  # what a killed fleet left needs no other sign

@@ -17,13 +17,14 @@ from common.services import open_services
 from common.settings import load_settings
 from suite.bench import peak_mebibytes
 from worker.stages import Stages
+from worker.worker import YOUNG_OBJECTS
 
 
 def main() -> None:
     """Drain, then print ``{"seconds": …, "cpu_seconds": …, "batches": …, "peak_mebibytes": …}``."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    settle(young_objects=200_000)  # as `worker.worker`
+    settle(young_objects=YOUNG_OBJECTS)
     with open_services(settings, application="sspp-bench") as services:
         stage = Stages(services).build("ingest", "bench")
         with services.pool.connection():

@@ -4,6 +4,7 @@ import random
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -83,23 +84,19 @@ def run(bench: Bench) -> Findings:
     p95 = {name: tuple(1000 * percentile(each, 0.95) for each in taken[name]) for name in taken}
     refresh = 1000 * refresh_seconds[-1]
     findings.comparisons += [
-        Comparison(
+        _against(
+            JOB,
             "latency_stored",
             "POST to stored, p95 : a no-op job of SimpleWorker at the same rate, p95",
-            Series(f"{STORED}, p95", "ms", p95[STORED]),
-            Series(f"{JOB}, p95", "ms", p95[JOB]),
-            goal=1,
-            better="lower",
-            remark=f"{_PER_SECOND} events or jobs a second, at random",
+            p95,
+            f"{_PER_SECOND} events or jobs a second, at random",
         ),
-        Comparison(
+        _against(
+            UNHURRIED_JOB,
             "latency_stored_unhurried",
             f"POST to stored, p95 : such a job at {_UNHURRIED_JOBS_PER_SECOND} a second, p95",
-            Series(f"{STORED}, p95", "ms", p95[STORED]),
-            Series(f"{UNHURRIED_JOB}, p95", "ms", p95[UNHURRIED_JOB]),
-            goal=1,
-            better="lower",
-            remark=f"{_PER_SECOND} events a second, {_UNHURRIED_JOBS_PER_SECOND} jobs",
+            p95,
+            f"{_PER_SECOND} events a second, {_UNHURRIED_JOBS_PER_SECOND} jobs",
         ),
         Comparison(
             "latency_searchable",
@@ -123,6 +120,12 @@ def run(bench: Bench) -> Findings:
         f"{1000 * _STORED_POLL_SECONDS:.0f} ms, {1000 * _SEARCHABLE_POLL_SECONDS:.0f} ms, each plus one look"
     )
     return findings
+
+
+def _against(job: str, key: str, title: str, p95: Mapping[str, tuple[float, ...]], remark: str) -> Comparison:
+    """What it takes to store an event, against what `job` takes."""
+    ours, theirs = (Series(f"{name}, p95", "ms", p95[name]) for name in (STORED, job))
+    return Comparison(key, title, ours, theirs, goal=1, better="lower", remark=remark)
 
 
 def _events(place: Place, fleet: Fleet, seconds: int) -> tuple[dict[str, list[float]], list[str]]:
