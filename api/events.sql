@@ -13,8 +13,7 @@ SELECT event_id, event_type, customer_id, occurred_at, received_at, trace_id, ra
     END AS status,
     ARRAY (
         SELECT signal_id FROM signals
-        WHERE signals.signal_id BETWEEN events.event_key
-                AND overlay(events.event_key::text PLACING 'ff' FROM 35)::uuid
+        WHERE signals.signal_id BETWEEN events.event_key AND last_signal_id(events.event_key)
             AND signals.received_at = events.received_at
             AND signals.tenant_id = %(tenant_id)s
         ORDER BY signal_id
@@ -47,8 +46,7 @@ SELECT event_key, event_id, event_type, customer_id, occurred_at, received_at, t
     END AS status,
     ARRAY (
         SELECT signal_id FROM signals
-        WHERE signals.signal_id BETWEEN found.event_key
-                AND overlay(found.event_key::text PLACING 'ff' FROM 35)::uuid
+        WHERE signals.signal_id BETWEEN found.event_key AND last_signal_id(found.event_key)
             AND signals.received_at = found.received_at
             AND signals.tenant_id = %(tenant_id)s
         ORDER BY signal_id

@@ -87,26 +87,10 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED;
 
 -- name: refill_outbox
--- One batch, with a row for each tenant that has signals in this slice. In the order of ids, as in
--- infrastructure/search/stored.sql.
+-- One batch, with a row for each tenant that has signals in this slice.
 WITH slice AS MATERIALIZED (
-    SELECT found.tenant_id, found.signal_id, found.received_at
-    FROM event_keys AS keys
-    CROSS JOIN LATERAL (
-        SELECT *
-        FROM signals
-        WHERE signals.received_at = keys.received_at
-          AND signals.received_at >= %(received_from)s
-          AND signals.received_at < %(received_until)s
-          AND signals.signal_id BETWEEN keys.event_key AND overlay(keys.event_key::text PLACING 'ff' FROM 35)::uuid
-          AND signals.signal_id > %(through)s::uuid
-        LIMIT 256
-    ) AS found
-    WHERE keys.event_key >= event_key_of(%(through)s::uuid)
-      AND keys.received_at >= %(received_from)s
-      AND keys.received_at < %(received_until)s
-    ORDER BY keys.event_key, found.signal_id
-    LIMIT %(signals)s
+    SELECT tenant_id, signal_id, received_at
+    FROM signals_by_key(%(through)s::uuid, %(received_from)s, %(received_until)s, %(signals)s)
 ), added AS (
     INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until, attempts)
     SELECT (SELECT nextval('batch_ids')), tenant_id, array_agg(signal_id), min(received_at), max(received_at), -1

@@ -25,23 +25,12 @@ FROM (
 ) AS pending;
 
 -- name: read_signals
--- Id by id, each through its key to the one place where it can be: the span of the batches' received_at may hold
--- millions of others, and only spares the partitions outside of it. LIMIT: there is one at most, and the planner has no
--- other way.
-SELECT found.tenant_id, found.signal_id::text, found.event_id, found.event_type, found.customer_id, found.signal_type,
-       found.signal_score, found.occurred_at, found.received_at, found.trace_id, found.amount, found.currency,
-       found.data::text
-FROM (SELECT DISTINCT unnest(%(signal_ids)s::uuid[]) AS signal_id) AS wanted
-JOIN event_keys AS keys ON keys.event_key = event_key_of(wanted.signal_id)
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM signals
-    WHERE signals.received_at = keys.received_at
-      AND signals.signal_id = wanted.signal_id
-      AND signals.tenant_id = ANY(%(tenant_ids)s::integer[])
-      AND signals.received_at BETWEEN %(received_from)s AND %(received_until)s
-    LIMIT 1
-) AS found;
+-- Those that still exist, wherever in the span of the batches they are.
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
+       trace_id, amount, currency, data::text
+FROM signals_by_id(%(signal_ids)s::uuid[])
+WHERE tenant_id = ANY(%(tenant_ids)s::integer[])
+  AND received_at BETWEEN %(received_from)s AND %(received_until)s;
 
 -- name: mark_indexed
 -- clock_timestamp: now() would be an instant before the documents were written.

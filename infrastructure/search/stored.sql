@@ -9,44 +9,18 @@ WHERE received_at >= coalesce(%(received_from)s, '-infinity'::timestamptz)
 GROUP BY 1;
 
 -- name: list_signals
--- A page of the month in the order of ids, which is that of the keys; each leads to its signals in their partition.
--- LIMIT: an event has no more signals, and the planner no other way but to ask key by key.
-SELECT found.tenant_id, found.signal_id::text, found.event_id, found.event_type, found.customer_id, found.signal_type,
-       found.signal_score, found.occurred_at, found.received_at, found.trace_id, found.amount, found.currency,
-       found.data::text
-FROM event_keys AS keys
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM signals
-    WHERE signals.received_at = keys.received_at
-      AND signals.received_at >= %(received_from)s
-      AND signals.received_at < %(received_until)s
-      AND signals.signal_id BETWEEN keys.event_key AND overlay(keys.event_key::text PLACING 'ff' FROM 35)::uuid
-      AND signals.signal_id > %(after)s::uuid
-    LIMIT 256
-) AS found
-WHERE keys.event_key >= event_key_of(%(after)s::uuid)
-  AND keys.received_at >= %(received_from)s
-  AND keys.received_at < %(received_until)s
-ORDER BY keys.event_key, found.signal_id
-LIMIT %(limit)s;
+-- A page of the month, as migration 0009 finds it.
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
+       trace_id, amount, currency, data::text
+FROM signals_by_key(%(after)s::uuid, %(received_from)s, %(received_until)s, %(limit)s)
+ORDER BY signals_by_key.signal_id;
 
 -- name: find_signals
--- Id by id, as in worker/outbox.sql.
-SELECT found.tenant_id, found.signal_id::text, found.event_id, found.event_type, found.customer_id, found.signal_type,
-       found.signal_score, found.occurred_at, found.received_at, found.trace_id, found.amount, found.currency,
-       found.data::text
-FROM (SELECT DISTINCT unnest(%(signal_ids)s::uuid[]) AS signal_id) AS wanted
-JOIN event_keys AS keys ON keys.event_key = event_key_of(wanted.signal_id)
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM signals
-    WHERE signals.received_at = keys.received_at
-      AND signals.signal_id = wanted.signal_id
-      AND signals.received_at >= %(received_from)s
-      AND signals.received_at < %(received_until)s
-    LIMIT 1
-) AS found;
+SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
+       trace_id, amount, currency, data::text
+FROM signals_by_id(%(signal_ids)s::uuid[])
+WHERE received_at >= %(received_from)s
+  AND received_at < %(received_until)s;
 
 -- name: find_pending
 SELECT DISTINCT pending.signal_id::text

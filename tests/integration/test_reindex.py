@@ -739,9 +739,10 @@ def test_signals_are_read_in_the_order_of_their_keys_without_sorting_the_month(
 
     assert "Index Scan using event_keys_pkey" in plan
     assert "Index Scan using signals_2026_11_pkey" in plan
-    # Only the signals of one event are sorted.
+    # Only the signals of one event are sorted, and the page.
     assert "Presorted Key: keys.event_key" in plan
-    assert plan.count("Sort  (") == 1
+    assert "Sort Key: signals_by_key.signal_id" in plan
+    assert plan.count("Sort  (") == 2
 
 
 def test_the_rate_is_not_exceeded(
