@@ -86,6 +86,10 @@ class IndexStage:
                 handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
                 if handled:
+                    if handled < _BURST_DOCUMENTS:
+                        # A batch costs several requests, however small: a trickle is let gather, to leave the machine
+                        # to those who wait for their answers.
+                        time.sleep(_POLL_SECONDS)
                     self._next_refresh = max(self._next_refresh, time.monotonic() + _PAUSE_SECONDS)
                     return handled
                 if self._unrefreshed >= _BURST_DOCUMENTS and time.monotonic() >= self._next_refresh:
