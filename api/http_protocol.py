@@ -49,8 +49,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._idle_bytes > MAX_HEAD_BYTES:
             self._refuse_head()
-        elif self._in_head and self._deadline is None and not self._refused:
-            self._wait_for_head()  # most heads arrive in one piece and need no timer
+        elif self._deadline is None and not self._refused and (self._in_head or self._is_answered()):
+            # Most heads arrive in one piece and need no timer. But an idle connection needs it when something arrives
+            # that begins no request, an empty line for instance: uvicorn's own timer is gone then.
+            self._wait_for_head()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -73,6 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Some of the body is there."""
         self._idle_bytes = 0
+        self._stop_waiting()  # it may have been answered already, so that only the next head is waited for
         if not self._refused:
             super().on_body(body)
 
@@ -112,10 +115,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         self.transport.close()
 
+    def _is_answered(self) -> bool:
+        """Whether every request that came has its answer."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _may_answer(self) -> bool:
         """Whether no other answer is on its way, which this one would garble."""
-        cycle = self.cycle
-        return not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started)
+        return not self.pipeline and (self._is_answered() or not self.cycle.response_started)
 
     def _wait_for_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
@@ -126,7 +132,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        if not self._idle_bytes:  # there is no request to answer
+        if not self._in_head:  # there is no request to answer
             self.transport.close()
             return
         detail = f"the request line and the headers did not arrive within {HEAD_SECONDS:g} seconds"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -100,26 +101,38 @@ class Publisher:
             raise QueueUnavailableError(
                 "more events arrive than Redis takes in at the moment; try again shortly"
             )
+        await self._enqueue(tenant_id, records, size)
+
+    def _enqueue(self, tenant_id: int, records: Sequence[Record], size: int) -> asyncio.Future[None]:
+        """Have `records` pushed; the future is done when they are durable.
+
+        It is for awaiting only: who keeps it is kept by the error that may come from it.
+        """
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
         parcel = _Parcel(tenant_id, records, size, request_id)
         self._waiting.append(parcel)
         self._waiting_bytes += size
         self._admission.reserve(tenant_id, size)
         self._arrived.set()
-        await parcel.durable
+        return parcel.durable
 
     async def _push_until_stopped(self) -> None:
         while self._waiting or not self._stopping:
             await self._arrived.wait()
-            parcels = self._take()
-            if not parcels:
-                continue
-            try:
-                await self._push(parcels)
-            except Exception as error:  # noqa: BLE001  # whatever it was, the waiting requests must hear of it
-                self._settle(parcels, error)
-            else:
-                self._settle(parcels, None)
+            # By no name of this frame, where they would stay until the next ones.
+            await self._deliver(self._take())
+
+    async def _deliver(self, parcels: list[_Parcel]) -> None:
+        if not parcels:
+            return
+        try:
+            await self._push(parcels)
+        except Exception as error:  # whatever it was, the waiting requests must hear of it
+            if not isinstance(error, QueueUnavailableError):
+                log.exception("push_crashed")  # the requests' lines cannot say where
+            self._settle(parcels, _without_frames(error))
+        else:
+            self._settle(parcels, None)
 
     def _take(self) -> list[_Parcel]:
         parcels: list[_Parcel] = []
@@ -183,6 +196,20 @@ class Publisher:
                 parcel.durable.set_result(None)
             else:
                 parcel.durable.set_exception(error)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The same error, without the frames that it and its causes went through, all of which have ended.
+
+    These hold the parcels, which will hold the error; and redis-py makes cycles of its own, with all that it was to
+    send. Each failed request would stay in memory, body and all, until the garbage collector comes.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:

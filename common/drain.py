@@ -5,6 +5,7 @@ is some": it runs a drain, which takes batch after batch until nothing is left, 
 asked for. So jobs may be lost or doubled without harm; `common.wakeup` keeps them rare.
 """
 
+import gc
 import random
 import time
 from collections.abc import Callable
@@ -140,6 +141,9 @@ class Drain:
                 count = self._stage.step(min(max(patience, 0.0), _SLICE_SECONDS))
             except Exception as error:  # noqa: BLE001  # a bug, or a wrong setup: no reason to stop trying, or to spin
                 self._report(error, pause)
+                count = None
+            if count is None:
+                _forget_failure()
                 self._rest(pause)
                 last_work, pause = time.monotonic(), min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
@@ -156,7 +160,8 @@ class Drain:
             return self._stage.finish()
         except Exception as error:  # noqa: BLE001  # as in `_work`; what it still holds is taken over by the next drain
             self._report(error, 0)
-            return 0
+        _forget_failure()
+        return 0
 
     def _report(self, error: Exception, pause: float) -> None:
         stage = self._stage.queue
@@ -200,6 +205,15 @@ class Drain:
                 self._waker.wake(self._stage.queue)
         except TransientError as error:
             log.warning("hand_over_failed", stage=self._stage.queue, detail=error.detail)
+
+
+def _forget_failure() -> None:
+    """Free what a failed attempt held; call it when its error is gone.
+
+    Errors of drivers are in cycles with the frames that they went through, and these hold requests and batches: in
+    hours of outage, as many as there were attempts. By itself the collector comes too seldom (`common.interpreter`).
+    """
+    gc.collect()
 
 
 def new_drain_name() -> str:

@@ -80,7 +80,8 @@ def parse_envelope_but_instant(raw: bytes, *, max_nesting: int) -> Envelope:
             "invalid_json", f"not valid UTF-8 at byte {error.start}; send the event as UTF-8"
         ) from None
     except msgspec.DecodeError as error:
-        problem = "a lone surrogate is no character" if _SURROGATE.search(raw) else error
+        # Not the error itself, which would hold this frame and be held by it, with all that the callers have in hand.
+        problem = "a lone surrogate is no character" if _SURROGATE.search(raw) else str(error)
         raise InvalidEventError("invalid_json", f"not valid JSON: {problem}") from None
     except RecursionError:
         raise _too_deep(max_nesting) from None

@@ -16,7 +16,7 @@ def settle(*, young_objects: int) -> None:
 
     Args:
         young_objects: how many more objects than before make the collector look: above what the process works on at a
-            time, and few enough to bear, should they ever be in cycles.
+            time, and few enough to bear where libraries make cycles. Nothing large may end in one.
     """
     gc.collect()
     gc.freeze()

@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from itertools import islice
 
 import structlog
@@ -68,7 +69,10 @@ class IngestStage:
             if not self._prepared:
                 return 0
         batch = self._prepared[0]
-        ahead = self._ahead.submit(self._prepare_next, 0) if self._is_worth_preparing(batch) else None
+        ahead = None
+        if self._is_worth_preparing(batch):
+            # With this thread's context, which tells the log who speaks.
+            ahead = self._ahead.submit(copy_context().run, self._prepare_next, 0)
         try:
             self._process(batch)
         finally:
@@ -117,6 +121,7 @@ class IngestStage:
     def close(self) -> None:
         """Leave the consumer group; entries still held are taken over by the next drain."""
         self._ahead.shutdown()
+        self._held, self._prepared = [], deque()
         self._consumer.leave()
 
     def _is_worth_preparing(self, batch: PreparedBatch) -> bool:

@@ -35,7 +35,8 @@ from worker.startup import verify
 _WORKER_TTL_SECONDS = 30
 
 YOUNG_OBJECTS = 200_000
-"""For `settle`: two batches of events, parsed and projected, are about a hundred thousand."""
+"""For `settle`: two batches of events, parsed and projected, are about a hundred thousand. What is in cycles may be as
+large, so drains collect after each failure (`common.drain`)."""
 
 log = structlog.get_logger(__name__)
 

@@ -94,8 +94,9 @@ class LaneConsumer:
     def read(self, count: int, wait_seconds: float, *, most_bytes: int = MOST_BYTES_HELD) -> list[Entry]:
         """Take up to `count` new entries of each lane; wait up to `wait_seconds` while there are none.
 
-        Call it when everything read before is acknowledged: if the connection broke while entries were being
-        handed over, they lie under this consumer's name unseen, and the next read brings those first.
+        If the connection broke while entries were being handed over, they lie under this consumer's name unseen: the
+        next read brings those first, and with them, again, all that is not acknowledged. So while `reply_was_lost`,
+        call it with empty hands. Otherwise it may be called while what was read before is still in work.
 
         Args:
             count: how many entries of each lane.

@@ -18,12 +18,15 @@ POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def echo_size(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the size of the body, and whether it was there at once; hangs up where the client did."""
+    """Answers with the size of the body, and whether it was there at once; hangs up where the client did.
+
+    On /early it answers without looking at the body.
+    """
     if scope["type"] != "http":
         return
     size = 0
     arrived = BODY_ARRIVED in scope.get("extensions", ())
-    while True:
+    while scope["path"] != "/early":
         message = await receive()
         if message["type"] == "http.disconnect":
             return
@@ -146,6 +149,45 @@ def test_the_head_of_a_later_request_has_to_arrive_in_time_too(
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.sendall(GET)
         assert read_all(connection).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"\r\n\r\n\r\n"])
+def test_an_idle_connection_is_given_up_although_something_arrived_that_is_no_request(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(GET + b"\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(rest)
+        assert read_all(connection) == b""  # nobody asked anything: there is nothing to answer
+
+
+def test_a_connection_is_given_up_whose_request_was_answered_early_and_never_ends(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(POST.replace(b"/", b"/early", 1))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"5\r\nhello\r\n")
+        assert read_all(connection) == b""
+
+
+def test_a_connection_serves_on_after_empty_lines_and_bodies_that_were_answered_early(
+    address: tuple[str, int],
+) -> None:
+    with socket.create_connection(address, timeout=30) as connection:
+        for _ in range(3):
+            connection.sendall(b"\r\n" + POST.replace(b"/", b"/early", 1))
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"5\r\nhello\r\n")
+            connection.sendall(b"0\r\n\r\n\r\n" + GET + b"\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(GET + b"connection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
 def test_an_answer_without_a_body_still_has_its_head(address: tuple[str, int]) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 
+import worker.ingest
 from common.errors import DatabaseUnavailableError, QueueUnavailableError
 from common.queue.streams import depth
 from common.settings import load_settings
@@ -83,6 +85,24 @@ def test_the_next_batch_is_prepared_while_one_is_stored(stage: IngestStage, watc
     stage.step(0)
 
     assert met == [True]
+
+
+def test_what_is_logged_meanwhile_names_the_worker_too(
+    stage: IngestStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[tuple[str, Any]] = []
+    prepare = worker.ingest.prepare
+
+    def prepare_and_tell(*arguments: Any, **options: Any) -> Any:
+        speaker = structlog.contextvars.get_contextvars().get("worker")
+        bound.append((threading.current_thread().name.partition("_")[0], speaker))
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(worker.ingest, "prepare", prepare_and_tell)
+    with structlog.contextvars.bound_contextvars(worker="w1"):
+        stage.step(0)
+
+    assert bound == [("prepare", "w1")]
 
 
 def test_everything_is_stored_once(stage: IngestStage, pipeline: Pipeline) -> None:
