@@ -26,7 +26,6 @@ from common.search.generations import read_generations
 from common.settings import Settings
 
 _MONTH = re.compile(r"-(\d{4})-(\d{2})(?:-g\d+)?$")
-_NO_SIGNAL = "00000000-0000-0000-0000-000000000000"
 
 _sql = Queries("worker", "index_marks.sql")
 log = structlog.get_logger(__name__)
@@ -165,20 +164,27 @@ class IndexMarks:
         row = connection.execute(_sql.lock_refill).fetchone()
         if row is None:
             return 0
-        name, received_from, received_until, through = row
-        period = {"received_from": received_from, "received_until": received_until}
+        name, received_from, received_until, through_at, through_id = row
         found = connection.execute(
-            _sql.refill_outbox, period | {"through": through, "signals": self._slice_signals}
+            _sql.refill_outbox,
+            {
+                "received_from": received_from,
+                "received_until": received_until,
+                "through_at": through_at,
+                "through_id": through_id,
+                "signals": self._slice_signals,
+            },
         ).fetchone()
-        signals, last = found if found is not None else (0, None)
-        if not signals and through == _NO_SIGNAL:
+        signals, last_at, last_id = found or (0, None, None)
+        if signals == self._slice_signals:
+            place = {"index_name": name, "through_at": last_at, "through_id": last_id}
+            connection.execute(_sql.advance_refill, place)
+        elif not signals and through_at is None:
             connection.execute(_sql.delete_mark, {"index_name": name})  # retention dropped the month
-            return 0
-        done = signals < self._slice_signals
-        connection.execute(_sql.advance_refill, {"index_name": name, "through": None if done else last})
-        self._metrics.count("sspp_signals_reopened_total", signals)
-        if done:
+        else:
+            connection.execute(_sql.finish_refill, {"index_name": name})
             log.info("index_refilled", index=name)
+        self._metrics.count("sspp_signals_reopened_total", signals)
         return int(signals)
 
     def _resend(self, connection: Connection, loss: _Loss, nodes: Mapping[str, int]) -> int:

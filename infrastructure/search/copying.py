@@ -13,7 +13,7 @@ from common.search.failures import record_failures
 from common.search.indices import ensure_indices
 from infrastructure.database.connections import Connection
 from infrastructure.search.patience import patiently
-from infrastructure.search.rebuilds import FIRST_ID, Rebuild
+from infrastructure.search.rebuilds import Rebuild
 from infrastructure.search.reindex_progress import Progress
 from infrastructure.search.stored import StoredSignals
 
@@ -21,7 +21,7 @@ _sql = Queries(__package__, "reindex.sql")
 
 
 class Copier:
-    """Writes the documents of a month, in the order of the signals' ids, `page_signals` at a time.
+    """Writes the documents of a month, from the newest signal to the oldest, `page_signals` at a time.
 
     `rate` is how many a second at most, None as many as the server takes. What the server is too busy for is sent
     again, what it refuses for its content is recorded in ``index_failures``.
@@ -44,17 +44,16 @@ class Copier:
         self._page_signals = page_signals
 
     def copy(self, rebuild: Rebuild) -> int:
-        """Write what lies after the position, recording it page by page; returns how many documents that were."""
-        copied, through = 0, rebuild.copied_through
+        """Write what is left, recording page by page how far that is; returns how many documents it was."""
+        copied = 0
         started = time.monotonic()
-        while rows := self._stored.page(rebuild.indices.month, through, self._page_signals):
+        month = rebuild.indices.month
+        for rows in self._stored.pages(month, self._page_signals, through=rebuild.copied_through):
             # The index stage writes new signals to this index too, so some of them may be there.
             self._write(rebuild, rows, skip_present=True)
-            through = rows[-1].signal_id
             copied += len(rows)
-            self._connection.execute(
-                _sql.advance_rebuild, {"copied_through": through, "copied": len(rows), **rebuild.key}
-            )
+            last = {"received_at": rows[-1].received_at, "signal_id": rows[-1].signal_id}
+            self._connection.execute(_sql.advance_rebuild, {"copied": len(rows), **last, **rebuild.key})
             self._progress.advance(len(rows))
             if self._rate:
                 time.sleep(max(0.0, started + copied / self._rate - time.monotonic()))
@@ -65,7 +64,7 @@ class Copier:
 
         Its documents are the newest then, so while the server has them it has lost nothing that was copied before.
         """
-        rows = self._stored.page(rebuild.indices.month, FIRST_ID, self._page_signals)
+        rows = next(self._stored.pages(rebuild.indices.month, self._page_signals), [])
         return self._write(rebuild, rows, skip_present=False)
 
     def _write(self, rebuild: Rebuild, rows: Sequence[SignalRow], *, skip_present: bool) -> Written | None:

@@ -12,7 +12,7 @@ from common.search.client import translated_errors
 from common.search.indices import refresh
 from common.search.template import ALIAS
 
-_KEEP_ALIVE = "5m"  # from page to page
+_KEEP_ALIVE = "1h"  # from page to page: much may have to be repaired in between
 _FIRST_PAGE, _SMALLEST_PAGE, _LARGEST_PAGE = 500, 50, 10_000
 # What an answer aims to weigh: some servers need a good part of a second for a page of whatever size.
 _PAGE_BYTES = 8 * 1024 * 1024
@@ -26,10 +26,9 @@ class VerifyError(SsppError):
 
 @dataclass(frozen=True, slots=True)
 class IndexedDocument:
-    """One document: its `_id`, the `signal_id` that it is sorted by, its version and its ``_source``."""
+    """One document: its `_id`, its version and its ``_source``."""
 
     id: str
-    key: str | None
     version: int
     source: dict[str, Any]
 
@@ -52,10 +51,11 @@ class IndexedDocuments:
         )
         return {name: ALIAS in about["aliases"] for name, about in found.body.items()}
 
-    def walk(self, index: str) -> Iterator[IndexedDocument]:
-        """Yield all that `index` holds at this moment in the order of signal_id; nothing if there is no such index.
+    def walk(self, index: str) -> Iterator[tuple[int, IndexedDocument]]:
+        """Yield all that `index` holds at this moment, from the newest to the oldest; nothing if it does not exist.
 
-        Documents without a signal_id come last. Memory holds a page of about 8 MiB.
+        Each with its received_at as the index has it, in milliseconds since 1970. Those of one millisecond come in
+        the descending order of signal_id, those without a received_at last. Memory holds a page of about 8 MiB.
 
         Raises:
             VerifyError: the index disappeared meanwhile, or the server cannot do this.
@@ -87,19 +87,19 @@ class IndexedDocuments:
         except NotFoundError:
             return {}
         return {
-            found["_id"]: IndexedDocument(found["_id"], found["_id"], found["_version"], found["_source"])
+            found["_id"]: IndexedDocument(found["_id"], found["_version"], found["_source"])
             for found in answer["docs"]
             if found.get("found")
         }
 
-    def _pages(self, index: str, point: str) -> Iterator[IndexedDocument]:
+    def _pages(self, index: str, point: str) -> Iterator[tuple[int, IndexedDocument]]:
         size = _FIRST_PAGE
         after: list[Any] | None = None
         while True:
             answer = self._page(index, point, size, after)
             hits = answer["hits"]["hits"]
             for hit in hits:
-                yield IndexedDocument(hit["_id"], hit["sort"][0], hit["_version"], hit["_source"])
+                yield hit["sort"][0], IndexedDocument(hit["_id"], hit["_version"], hit["_source"])
             if len(hits) < size:
                 return
             after, point = hits[-1]["sort"], answer.get("pit_id", point)
@@ -113,8 +113,11 @@ class IndexedDocuments:
             return self._client.search(
                 pit={"id": point, "keep_alive": _KEEP_ALIVE},
                 size=size,
-                # _id itself must not be sorted by; this keyword is the same.
-                sort=[{"signal_id": {"order": "asc", "missing": "_last", "unmapped_type": "keyword"}}],
+                # _id itself must not be sorted by; signal_id is the same.
+                sort=[
+                    {name: {"order": "desc", "missing": "_last", "unmapped_type": kind}}
+                    for name, kind in (("received_at", "date"), ("signal_id", "keyword"))
+                ],
                 search_after=after,
                 version=True,
                 track_total_hits=False,

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from elasticsearch import Elasticsearch
 
-from common.database.partitions import month_start
 from common.database.queries import Queries
 from common.errors import SsppError
 from common.search.client import translated_errors
@@ -14,9 +13,7 @@ from common.search.documents import DOCUMENT_VERSION
 from common.search.generations import MonthIndices, read_generations
 from common.search.template import TEMPLATE_VERSION
 from infrastructure.database.connections import Connection
-
-FIRST_ID = "00000000-0000-0000-0000-000000000000"
-"""Comes before every signal's id."""
+from infrastructure.search.stored import Position, StoredSignals, span_of
 
 # A constant of our own among the database's advisory locks.
 _RUN_LOCK = 0x53535050_0005
@@ -40,7 +37,7 @@ class Rebuild:
     indices: MonthIndices
     signals: int
     copied: int = 0
-    copied_through: str = FIRST_ID
+    copied_through: Position | None = None
 
     @property
     def key(self) -> dict[str, object]:
@@ -51,12 +48,6 @@ class Rebuild:
     def span(self) -> dict[str, datetime]:
         """From when until before when the month's signals were received, as parameters of a statement."""
         return span_of(self.indices.month)
-
-
-def span_of(month: date) -> dict[str, datetime]:
-    """The month's first instant and that of the next one, as parameters of a statement."""
-    starts = datetime(month.year, month.month, 1, tzinfo=UTC)
-    return {"received_from": starts, "received_until": month_start(starts, 1)}
 
 
 def claim_run(connection: Connection) -> None:
@@ -89,12 +80,16 @@ def plan_rebuilds(
     versions = (TEMPLATE_VERSION, DOCUMENT_VERSION)
     interrupted: dict[date, Rebuild] = {}
     up_to_date = not restart
-    for month, generation, rebuilding, copied, through, *begun_with in connection.execute(_sql.list_rebuilds):
+    rebuilds = connection.execute(_sql.list_rebuilds)
+    for month, generation, rebuilding, copied, at, signal_id, *begun_with in rebuilds:
         indices = MonthIndices(month, generation, rebuilding)
-        interrupted[month] = Rebuild(indices, 0, copied, through)
+        interrupted[month] = Rebuild(indices, 0, copied, Position(at, signal_id) if at else None)
         up_to_date = up_to_date and tuple(begun_with) == versions
     continued = interrupted if up_to_date else {}
-    signals = _count_signals(connection, months or continued)
+    stored = StoredSignals(connection)
+    signals: dict[date, int] = {}
+    for each in months or continued or (None,):
+        signals |= stored.count(each)
     if unknown := sorted(set(months) - signals.keys() - interrupted.keys()):
         raise ReindexError(f"no signals were received in {', '.join(f'{month:%Y-%m}' for month in unknown)}")
     generations = read_generations(connection)
@@ -129,12 +124,3 @@ def describe_rebuild(client: Elasticsearch, rebuild: Rebuild) -> dict[str, objec
         "newest_template": TEMPLATE_VERSION,
         "copied_already": rebuild.copied,
     }
-
-
-def _count_signals(connection: Connection, months: Collection[date]) -> dict[date, int]:
-    if not months:
-        return dict(connection.execute(_sql.count_signals, {"received_from": None, "received_until": None}))
-    counts: dict[date, int] = {}
-    for month in months:
-        counts |= connection.execute(_sql.count_signals, span_of(month))
-    return counts

@@ -31,7 +31,7 @@ from common.search.template import TEMPLATE_VERSION
 from infrastructure.database.connections import Connection
 from infrastructure.search.copying import Copier
 from infrastructure.search.patience import patiently
-from infrastructure.search.rebuilds import FIRST_ID, Rebuild, ReindexError
+from infrastructure.search.rebuilds import Rebuild, ReindexError
 from infrastructure.search.reindex_progress import Progress
 
 _PAGE_SIGNALS = 500  # what memory holds of them, and copies again after an interruption
@@ -151,7 +151,7 @@ class Reindexer:
                 break
             self._progress.say(f"{missing} documents got lost on the server; copying the month again")
             self._connection.execute(_sql.rewind_rebuild, rebuild.key)
-            rebuild = replace(rebuild, copied=0, copied_through=FIRST_ID)
+            rebuild = replace(rebuild, copied=0, copied_through=None)
         else:
             raise ReindexError(
                 f"{rebuild.indices.building} still lacks {missing} documents after {_COPIES} copies;"

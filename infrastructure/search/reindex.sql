@@ -4,17 +4,8 @@
 -- The session's: whatever ends the command frees it.
 SELECT pg_try_advisory_lock(%(lock_key)s);
 
--- name: count_signals
--- By month; of the months asked for, or of all if none is.
-SELECT date_trunc('month', received_at AT TIME ZONE 'UTC')::date AS month, count(*)
-FROM signals
-WHERE received_at >= coalesce(%(received_from)s, '-infinity'::timestamptz)
-  AND received_at < coalesce(%(received_until)s, 'infinity'::timestamptz)
-GROUP BY 1
-ORDER BY 1;
-
 -- name: list_rebuilds
-SELECT month, generation, rebuilding, copied, copied_through::text, template_version, document_version
+SELECT month, generation, rebuilding, copied, copied_through_at, copied_through_id::text, template_version, document_version
 FROM search_indices
 WHERE rebuilding IS NOT NULL
 ORDER BY month;
@@ -27,7 +18,8 @@ SET rebuilding = excluded.rebuilding,
     started_at = excluded.started_at,
     template_version = excluded.template_version,
     document_version = excluded.document_version,
-    copied_through = DEFAULT,
+    copied_through_at = DEFAULT,
+    copied_through_id = DEFAULT,
     copied = DEFAULT;
 
 -- name: abandon_rebuilds
@@ -41,12 +33,12 @@ SELECT set_config('lock_timeout', %(timeout)s, true);
 
 -- name: advance_rebuild
 UPDATE search_indices
-SET copied_through = %(copied_through)s::uuid, copied = copied + %(copied)s
+SET copied_through_at = %(received_at)s, copied_through_id = %(signal_id)s::uuid, copied = copied + %(copied)s
 WHERE month = %(month)s AND rebuilding = %(rebuilding)s;
 
 -- name: rewind_rebuild
 UPDATE search_indices
-SET copied_through = DEFAULT, copied = DEFAULT
+SET copied_through_at = DEFAULT, copied_through_id = DEFAULT, copied = DEFAULT
 WHERE month = %(month)s AND rebuilding = %(rebuilding)s;
 
 -- name: count_expected

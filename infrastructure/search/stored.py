@@ -1,18 +1,33 @@
 """What PostgreSQL says that the index should hold: a month's signals in order, and single ones with their state."""
 
 from collections.abc import Collection, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from common.database.partitions import month_start
 from common.database.queries import Queries
 from common.search.documents import SignalRow
 from infrastructure.database.connections import Connection
-from infrastructure.search.rebuilds import FIRST_ID, span_of
 
 _PAGE_SIGNALS = 1000  # what memory holds of them
 
 _sql = Queries(__package__, "stored.sql")
+
+
+class Position(NamedTuple):
+    """How far a walk has got: the primary key of the last signal of it."""
+
+    received_at: datetime
+    signal_id: str
+
+
+def span_of(month: date) -> dict[str, datetime]:
+    """The month's first instant and that of the next one, as parameters of a statement."""
+    starts = datetime(month.year, month.month, 1, tzinfo=UTC)
+    return {"received_from": starts, "received_until": month_start(starts, 1)}
 
 
 class StoredSignals:
@@ -29,19 +44,28 @@ class StoredSignals:
         span = span_of(month) if month else {"received_from": None, "received_until": None}
         return dict(self._connection.execute(_sql.count_signals, span).fetchall())
 
-    def page(self, month: date, after: str, limit: int) -> list[SignalRow]:
-        """Up to `limit` signals of the month in the order of their ids, from the one that follows this id."""
-        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
-            return cursor.execute(
-                _sql.list_signals, span_of(month) | {"after": after, "limit": limit}
-            ).fetchall()
+    def pages(
+        self, month: date, limit: int = _PAGE_SIGNALS, *, through: Position | None = None
+    ) -> Iterator[list[SignalRow]]:
+        """Yield the month's signals from the newest to the oldest, in pages of up to `limit`; none is empty.
+
+        In the order of their primary key, backwards, from the one that comes after `through`. What is stored
+        meanwhile is left out, as far as it was received after what was read.
+        """
+        place = span_of(month) | {"limit": limit}
+        while True:
+            at, signal_id = through or (None, None)
+            with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
+                cursor.execute(_sql.list_signals, place | {"through_at": at, "through_id": signal_id})
+                page = cursor.fetchall()
+            if not page:
+                return
+            yield page
+            through = Position(page[-1].received_at, page[-1].signal_id)
 
     def walk(self, month: date) -> Iterator[SignalRow]:
-        """Yield the month's signals in the order of their ids, page by page."""
-        after = FIRST_ID
-        while page := self.page(month, after, _PAGE_SIGNALS):
-            yield from page
-            after = page[-1].signal_id
+        """Yield the month's signals one by one, as `pages` has them."""
+        return chain.from_iterable(self.pages(month))
 
     def find(self, month: date, signal_ids: Collection[str]) -> dict[str, SignalRow]:
         """The month's signals among `signal_ids`, by id."""

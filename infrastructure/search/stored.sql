@@ -9,11 +9,20 @@ WHERE received_at >= coalesce(%(received_from)s, '-infinity'::timestamptz)
 GROUP BY 1;
 
 -- name: list_signals
--- A page of the month, as migration 0009 finds it.
+-- Newest first: what is stored meanwhile lies behind, so a walk ends. One bound at the side where the page begins: with
+-- another one beside the comparison of rows, PostgreSQL would read again what came before. The place comes from
+-- subqueries, as the planner estimates rows by received_at alone: knowing it, it would take what is left of the many
+-- signals of one instant for next to nothing, read all of them for each page and sort them.
 SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
        trace_id, amount, currency, data::text
-FROM signals_by_key(%(after)s::uuid, %(received_from)s, %(received_until)s, %(limit)s)
-ORDER BY signals_by_key.signal_id;
+FROM signals
+WHERE received_at >= %(received_from)s
+  AND (received_at, signal_id) < (
+      (SELECT coalesce(%(through_at)s::timestamptz, %(received_until)s)),
+      (SELECT coalesce(%(through_id)s::uuid, '00000000-0000-0000-0000-000000000000'))
+  )
+ORDER BY signals.received_at DESC, signals.signal_id DESC
+LIMIT %(limit)s;
 
 -- name: find_signals
 SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,

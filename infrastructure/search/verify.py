@@ -1,25 +1,24 @@
 """Comparing the index with PostgreSQL, signal by signal, in memory that does not grow with them.
 
-Both sides are read in the order of signal ids and merged. Events flow meanwhile, and the two readings are not of the
-same instant: so what seems to differ is looked at again, as it is by then, before it is called a difference.
+Both sides are read from the newest signal to the oldest and matched. Events flow meanwhile, and the two readings are
+not of the same instant: so what seems to differ is looked at again, as it is by then, before it is called a difference.
 """
 
-import json
-import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
 from elasticsearch import Elasticsearch
 
-from common.search.documents import DOCUMENT_VERSION, SignalRow, document
+from common.search.documents import SignalRow
 from common.search.generations import share_generations
 from common.search.template import ALIAS
 from infrastructure.database.connections import Connection
 from infrastructure.search.indexed import IndexedDocument, IndexedDocuments
+from infrastructure.search.matching import Suspect, differing_fields, find_suspects
 from infrastructure.search.reindex_progress import Progress
 from infrastructure.search.stored import StoredSignals
 
@@ -132,33 +131,14 @@ class Verifier:
             yield [
                 Difference("hidden", task.label, task.index, detail="not behind the alias: searches miss it")
             ]
-        suspects: list[str] = []
-        for suspect in self._suspects(task, report):
+        suspects: list[Suspect] = []
+        for suspect in find_suspects(self._rows(task, report), self._documents(task, report)):
             suspects.append(suspect)
             if len(suspects) >= _SECOND_LOOK:
                 yield self._look_again(task, suspects, report)
                 suspects = []
         if suspects:
             yield self._look_again(task, suspects, report)
-
-    def _suspects(self, task: Task, report: MonthReport) -> Iterator[str]:
-        """Merge the two sides; yield the ids of documents that seem to be missing, stale or too many."""
-        rows = self._rows(task, report)
-        row = next(rows, None)
-        for found in self._indexed.walk(task.index):
-            report.documents += 1
-            while row is not None and (found.key is None or row.signal_id < found.key):
-                yield row.signal_id
-                row = next(rows, None)
-            if row is not None and row.signal_id == found.key == found.id:
-                if differing_fields(row, found):
-                    yield found.id
-                row = next(rows, None)
-            else:
-                yield found.id
-        while row is not None:
-            yield row.signal_id
-            row = next(rows, None)
 
     def _rows(self, task: Task, report: MonthReport) -> Iterator[SignalRow]:
         if not task.serves:
@@ -168,43 +148,35 @@ class Verifier:
             self._progress.advance(1)
             yield row
 
-    def _look_again(self, task: Task, ids: Collection[str], report: MonthReport) -> list[Difference]:
+    def _documents(self, task: Task, report: MonthReport) -> Iterator[tuple[int, IndexedDocument]]:
+        for each in self._indexed.walk(task.index):
+            report.documents += 1
+            yield each
+
+    def _look_again(self, task: Task, suspects: Sequence[Suspect], report: MonthReport) -> list[Difference]:
         """What of these still differs; in this order, so that whatever is written meanwhile counts as written."""
+        ids = {suspect.id for suspect in suspects}
         signal_ids = [each for each in ids if _is_signal_id(each)]
         pending = self._stored.find_pending(signal_ids)
         refusals = self._stored.find_refusals(signal_ids)
         documents = self._indexed.find(task.index, ids)
         rows = self._stored.find(task.month, signal_ids) if task.serves else {}
         differences = []
-        for each in dict.fromkeys(ids):
+        for each, stored in suspects:
             row, found = rows.get(each), documents.get(each)
             kind, detail = _judge(row, found)
-            if kind is None:
+            if kind is None or stored != (row is not None):
                 continue
-            if row is not None and each in pending:
+            if stored and each in pending:
                 report.pending += 1
                 continue
-            if row is not None and each in refusals:
+            if stored and each in refusals:
                 kind, detail = "refused", refusals[each]
             report.differences[kind] += 1
             tenant = row.tenant_id if row else found.source.get("tenant_id") if found else None
             version = found.version if found else None
             differences.append(Difference(kind, task.label, task.index, each, tenant, detail, version))
         return differences
-
-
-def differing_fields(row: SignalRow, found: IndexedDocument) -> list[str]:
-    """The fields in which `found` is not what would be written for `row`; ``version`` if only that differs.
-
-    Numbers count as equal if they are the same as doubles: servers may keep them as such.
-    """
-    expected = json.loads(document(row).source, parse_int=float)
-    fields = sorted(
-        name
-        for name in expected.keys() | found.source.keys()
-        if name not in expected or name not in found.source or not _equal(expected[name], found.source[name])
-    )
-    return fields or (["version"] if found.version != DOCUMENT_VERSION else [])
 
 
 def _judge(row: SignalRow | None, found: IndexedDocument | None) -> tuple[Kind | None, str]:
@@ -214,25 +186,6 @@ def _judge(row: SignalRow | None, found: IndexedDocument | None) -> tuple[Kind |
         return "missing", ""
     fields = differing_fields(row, found)
     return ("stale", ", ".join(fields)) if fields else (None, "")
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return _double(one) == _double(other)
-    return bool(one == other)
-
-
-def _double(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:  # an integer of hundreds of digits
-        return math.copysign(math.inf, number)
 
 
 def _is_signal_id(text: str) -> bool:

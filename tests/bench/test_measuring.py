@@ -76,6 +76,14 @@ def test_events_repeat_and_are_refused_in_the_shares_that_are_told(events: list[
     assert sum(not event.is_valid for event in events) / len(events) == pytest.approx(0.01, abs=0.003)
 
 
+def test_half_of_the_repeats_come_from_anywhere_earlier(events: list[Event]) -> None:
+    first = {event.event_id: number for number, event in reversed(list(enumerate(events)))}
+    distances = [number - first[event.event_id] for number, event in enumerate(events)]
+    repeats = [distance for distance in distances if distance]
+    # Of those from anywhere, 40 % lie more than a worker's batch of 5,000 back in a run of 20,000.
+    assert sum(distance > 5_000 for distance in repeats) / len(repeats) == pytest.approx(0.2, abs=0.06)
+
+
 def test_a_repeated_event_is_the_same_byte_for_byte(events: list[Event]) -> None:
     assert len({event.raw for event in events}) == len({event.event_id for event in events})
 

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 from peers import work
-from suite.arrival import check_arrived
 from suite.bench import Place
+from suite.checking import WITHOUT_OUTBOX, check_arrived
 from suite.events import Event, Workload
 from suite.queueing import queue_events
 
@@ -35,15 +35,11 @@ TABLES = {
 
 
 @pytest.fixture
-def place(
-    database_url: str, redis_url: str, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Place]:
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("ELASTICSEARCH_URL", elasticsearch_url)
+def place(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("BENCH_TENANT_ID", str(TENANT_ID))
     work._clients.cache_clear()
-    yield Place(database_url, redis_url, elasticsearch_url, TENANT_ID, "")
+    urls = (environment[name] for name in ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL"))
+    yield Place(*urls, TENANT_ID, "")
     work._clients().pool.close()
     work._clients().search.close()
     work._clients.cache_clear()
@@ -61,7 +57,7 @@ def test_a_peers_job_has_the_effect_that_the_platform_has(place: Place, events: 
         for event in events:
             work.process(event.raw.decode(), RECEIVED_AT.isoformat())
         refresh(client)
-    assert check_arrived(place, events) == []
+    assert check_arrived(place, events, WITHOUT_OUTBOX) == []
     theirs = _emptied(place)
 
     _store_as_the_platform_does(place, events)

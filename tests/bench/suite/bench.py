@@ -26,6 +26,7 @@ from infrastructure.local.process import Command
 from infrastructure.local.search import answers_ok
 from infrastructure.local.stack import Servers, process_environment
 from infrastructure.local.supervisor import Supervisor
+from suite.usage import peak_mebibytes
 
 TENANT = "bench"
 
@@ -69,8 +70,9 @@ class Fleet:
     pids: Mapping[str, int]
 
     def peak_mebibytes(self) -> dict[str, float]:
-        """The most resident memory that each process has had so far."""
-        return {name: peak_mebibytes(pid) for name, pid in self.pids.items()}
+        """The most resident memory that each process has had so far; of those of which the system tells it."""
+        peaks = {name: peak_mebibytes(pid) for name, pid in self.pids.items()}
+        return {name: peak for name, peak in peaks.items() if peak is not None}
 
 
 class Bench:
@@ -225,10 +227,3 @@ def clear_search(url: str) -> None:
         names = client.get("/_cat/indices/signals*?format=json&h=index").json()
         for entry in names:
             client.delete(f"/{entry['index']}").raise_for_status()
-
-
-def peak_mebibytes(pid: int) -> float:
-    """The most resident memory that a process has had so far; only Linux tells."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024

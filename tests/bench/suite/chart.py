@@ -1,11 +1,11 @@
-"""All ratios with a goal in one picture, readable on light and on dark ground."""
+"""Ratios and their goals in one picture, readable on light and on dark ground."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
 from suite.measuring import Comparison
-from suite.report import goal_text, ratio_text
+from suite.report import goal_text, ratio_text, result_text
 
 # Each has a contrast of at least 3.5 to white as well as to GitHub's dark ground.
 _TEXT, _REACHED, _MISSED = "#768390", "#2f8f83", "#c9702b"
@@ -17,18 +17,18 @@ _LABEL_CHARACTERS = 48
 def draw(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Write ``ratios.png`` and ``ratios.svg`` to `folder`, which is made.
 
-    Bars show how far each ratio is from its goal, on a logarithmic scale, whiskers the spread of the rounds; what has
-    no goal is left out.
+    Bars show how far each ratio is from its goal, on a logarithmic scale, whiskers the spread of the rounds.
+    What has no goal has no bar, and is left out unless it is to be in the chart all the same.
 
     Returns:
-        The files; none if nothing has a goal.
+        The files; none if there is nothing to show.
     """
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib.figure import Figure
 
-    shown = [each for each in comparisons if each.goal is not None]
+    shown = [each for each in comparisons if each.goal is not None or each.in_chart]
     if not shown:
         return []
     # Text stays text, in the reader's own font; and the same figures give the same file.
@@ -36,7 +36,11 @@ def draw(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
         figure = Figure(figsize=(8.5, 1.0 + _INCHES_A_BAR * len(shown)), layout="constrained")
         axes = figure.subplots()
         for row, each in enumerate(shown):
-            _bar(axes, row, each)
+            if each.goal is None:
+                low, high = map(ratio_text, each.spread)
+                _text(axes, row, 1, f"{ratio_text(each.ratio)}   ({low} … {high}), for information")
+            else:
+                _bar(axes, row, each)
         _frame(axes, shown)
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / "ratios.png", folder / "ratios.svg"]
@@ -52,13 +56,13 @@ def _bar(axes, row: int, comparison: Comparison) -> None:  # type: ignore[no-unt
     colour = _REACHED if comparison.reached else _MISSED
     axes.barh(row, length - _LEAST, left=_LEAST, height=0.5, color=colour)
     axes.plot(ends, (row, row), color=_TEXT, linewidth=1, marker="|", markersize=5)
-    axes.text(
-        max(length, ends[1], 1) * 1.06,  # beyond the line of the goal, which would cross it out
-        row,
-        f"{ratio_text(comparison.ratio)}   goal: {goal_text(comparison)}",
-        va="center",
-        color=_TEXT,
-    )
+    told = f"{ratio_text(comparison.ratio)}   goal {result_text(comparison)}: {goal_text(comparison)}"
+    # Beyond the line of the goal, which would cross it out.
+    _text(axes, row, max(length, ends[1], 1), told)
+
+
+def _text(axes, row: int, beyond: float, text: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    axes.text(beyond * 1.06, row, text, va="center", color=_TEXT)
 
 
 def _frame(axes, shown: Sequence[Comparison]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001

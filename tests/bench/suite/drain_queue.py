@@ -1,10 +1,11 @@
-"""One ingest worker without RQ around it: drains what is queued and tells on its last line how long that took.
+"""The stage of one ingest worker: works off what is queued and tells on its last line how long that took.
+
+Nothing is around it: no RQ, and no drain with its marks in Redis and its housekeeping once a second.
 
 Run by the scenarios in a process of its own, with a worker's environment: ``python drain_queue.py``.
 """
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from common.interpreter import settle
 from common.logging import configure_logging
 from common.services import open_services
 from common.settings import load_settings
-from suite.bench import peak_mebibytes
+from suite.usage import own_peak_mebibytes
 from worker.stages import Stages
 from worker.worker import YOUNG_OBJECTS
 
@@ -39,7 +40,7 @@ def main() -> None:
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "batches": batches,
-        "peak_mebibytes": peak_mebibytes(os.getpid()),
+        "peak_mebibytes": own_peak_mebibytes(),
     }
     sys.stdout.write(json.dumps(told) + "\n")
 

@@ -1,7 +1,8 @@
 """The workload: events as a shop and its sales team cause them, each following from its number alone.
 
-They are 300 to 600 bytes of JSON, of seven types, for 5,000 customers. 3 % repeat an earlier event, byte for byte, and
-1 % are purchases of a negative amount, which the workers refuse.
+They are 300 to 600 bytes of JSON, of seven types, for 5,000 customers. 3 % repeat an earlier event, byte for byte: half
+of these one of the last 4,000, as from a client that tries again at once, the others any earlier one, which mostly has
+been stored for long. 1 % are purchases of a negative amount, which the workers refuse.
 """
 
 import json
@@ -15,7 +16,7 @@ CUSTOMERS = 5_000
 DUPLICATES_PERCENT = 3
 REFUSED_PERCENT = 1
 
-_FARTHEST_REPEAT = 4_000
+_NEAR = 4_000
 _EARLIEST = datetime(2026, 10, 1, tzinfo=UTC)
 _CHANNELS = ("web", "store", "phone", "partner")
 _PAGES = (
@@ -59,7 +60,9 @@ class Workload:
     def event(self, number: int) -> Event:
         """The event with this number, or the earlier one that it repeats."""
         if self._is_repeat(number):
-            number -= 1 + int.from_bytes(self._dice(number)[2:4]) % min(number, _FARTHEST_REPEAT)
+            dice = self._dice(number)
+            farthest = number if dice[6] % 2 else min(number, _NEAR)
+            number -= 1 + int.from_bytes(dice[2:6]) % farthest
             while self._is_repeat(number):
                 number -= 1
         dice = self._dice(number)

@@ -22,14 +22,21 @@ def cores() -> int:
 
 def facts() -> dict[str, Any]:
     """``{"cores": …, "memory_gib": …, "system": …, "python": …, "packages": {name: version}}``."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cores": cores(),
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
     }
+
+
+def _memory_gib() -> float | None:
+    """None where the system does not tell."""
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    except (ValueError, OSError):
+        return None
 
 
 def commit() -> str | None:

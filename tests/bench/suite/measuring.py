@@ -25,8 +25,8 @@ class Comparison:
     """Two contenders, measured in turns, and the ratio of the first one's median to the second one's.
 
     `key` names the ratio for good; a recorded baseline refers to it. With `better` "higher" the `goal` is the least
-    that the ratio should be, with "lower" the most; without a goal it is told for information. `goal` may come with
-    the fixed share of a limit, in words, in `goal_text`.
+    that the ratio should be, with "lower" the most; without a goal it is told for information, and drawn in the chart
+    only if it is `in_chart`.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Comparison:
     goal: float | None = None
     better: Literal["higher", "lower"] = "higher"
     remark: str = ""
+    in_chart: bool = False
 
     @property
     def ratio(self) -> float:

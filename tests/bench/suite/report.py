@@ -12,11 +12,7 @@ from rich.table import Table
 from suite.machine import commit, facts
 from suite.measuring import Comparison, Findings, Series
 
-_RESULTS = {
-    True: "[green]reached[/]",
-    False: "[yellow]missed[/]",
-    None: "",
-}
+_COLOURS = {"reached": "green", "missed": "yellow", "": "none"}
 
 
 @dataclass(slots=True)
@@ -59,6 +55,7 @@ class Report:
                 }
                 for name, findings in self.findings.items()
             ],
+            "reached": [each.key for each in self.comparisons if each.reached],
             "missed": [each.key for each in self.comparisons if each.reached is False],
             "problems": self.problems,
         }
@@ -88,6 +85,11 @@ def goal_text(comparison: Comparison) -> str:
     return f"{'at least' if comparison.better == 'higher' else 'at most'} {goal}"
 
 
+def result_text(comparison: Comparison) -> str:
+    """``reached`` or ``missed``; empty without a goal."""
+    return {True: "reached", False: "missed", None: ""}[comparison.reached]
+
+
 def _ratios(comparisons: list[Comparison]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("ratio", justify="right", no_wrap=True)
@@ -96,12 +98,12 @@ def _ratios(comparisons: list[Comparison]) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("of", ratio=1)
     for each in comparisons:
-        low, high = each.spread
+        (low, high), result = each.spread, result_text(each)
         table.add_row(
             f"[bold]{ratio_text(each.ratio)}[/]",
             f"{ratio_text(low)} … {ratio_text(high)}",
             goal_text(each),
-            _RESULTS[each.reached],
+            f"[{_COLOURS[result]}]{result}[/]",
             escape(each.title),
         )
     return table
@@ -132,7 +134,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "spread": list(comparison.spread),
         "goal": comparison.goal,
         "better": comparison.better,
-        "reached": comparison.reached,
+        "result": result_text(comparison) or None,
         "remark": comparison.remark,
         "ours": _series(comparison.ours),
         "theirs": _series(comparison.theirs),

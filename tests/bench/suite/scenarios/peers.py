@@ -2,12 +2,15 @@
 
 Each peer gets the same servers, the same client and as many processes as there are cores, set up as its documentation
 recommends (`peers/`). All do the same work per event; what is measured is the time from the first request until every
-event is stored and searchable. Each is sent as many events as it gets through in 10 to 20 seconds.
+event is stored and searchable. Each peer is sent as many events as it gets through in 10 to 20 seconds. SSPP gets
+30,000 in bulk, which is 4 seconds: the embedded search server works more slowly the more documents it holds, so many
+more would measure the server, and as many seconds as the peers have would be to their advantage.
 """
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,20 +22,22 @@ from common.search.indices import ensure_indices
 from infrastructure.local.ports import HOST, free_port
 from infrastructure.local.process import Command
 from infrastructure.local.search import answers_ok
-from suite.arrival import check_arrived, wait_until_searchable
+from suite.arrival import wait_until_searchable
 from suite.bench import Bench, Place
+from suite.bulk_load import send_in_bulk
+from suite.checking import ALL_TABLES, WITHOUT_OUTBOX, check_arrived
 from suite.events import Event, Workload, distinct_valid
 from suite.http_load import Load, send
 from suite.machine import cores
 from suite.measuring import Comparison, Findings, Series, in_turns
 from suite.scenarios import ScenarioError
-from suite.scenarios.pipeline import _send as send_in_bulk
 from suite.scenarios.store_stage import RECEIVED_AT
 
 _BENCH, _PROJECT = Path(__file__).parents[2], Path(__file__).parents[4]
 _BIN = Path(sys.executable).parent
 _CONNECTIONS = 64
 _WARM_UP, _WORKLOAD = "peers-warm-up", "peers"
+_OTHERS, _GOAL_FOR_BEST_OTHER = ("Celery", "Dramatiq"), 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,8 @@ def peers() -> tuple[Peer, ...]:
             "rq_preloaded", "RQ, forking with modules preloaded", "peers.with_rq", (preloaded,) * cores(), 240
         ),
         Peer("rq_simple", "RQ, SimpleWorker", "peers.with_rq", (simple,) * cores(), 2_000, goal=50),
-        Peer("celery", "Celery", "peers.with_celery", (celery,), 4_000, goal=15),
-        Peer("dramatiq", "Dramatiq", "peers.with_dramatiq", (dramatiq,), 6_000, goal=15, threads=8),
+        Peer("celery", "Celery", "peers.with_celery", (celery,), 4_000),
+        Peer("dramatiq", "Dramatiq", "peers.with_dramatiq", (dramatiq,), 6_000, threads=8),
     )
 
 
@@ -87,10 +92,10 @@ def run(bench: Bench) -> Findings:
     found = in_turns(
         contenders, bench.scope.choose(3, 1), unit="events stored/s", note=bench.note, warm_up=False
     )
+    best = max(_OTHERS, key=lambda name: found[name].median)
     for peer in peers():
-        findings.comparisons.append(
-            _compare(f"peers_{peer.key}", found["SSPP"], found[peer.name], goal=peer.goal)
-        )
+        goal = _GOAL_FOR_BEST_OTHER if peer.name == best else peer.goal
+        findings.comparisons.append(_compare(f"peers_{peer.key}", found["SSPP"], found[peer.name], goal=goal))
     for peer in peers():
         findings.comparisons.append(
             _compare(f"peers_single_{peer.key}", found["SSPP, single POSTs"], found[peer.name])
@@ -105,14 +110,16 @@ def _compare(key: str, ours: Series, theirs: Series, goal: float | None = None) 
 
 def _in_bulk(bench: Bench, events: list[Event], findings: Findings) -> float:
     with bench.place() as place, bench.fleet(place) as fleet:
-        seconds = send_in_bulk(place, fleet.api_url, events)
+        started = time.monotonic()
+        send_in_bulk(place, fleet.api_url, events)
+        seconds = wait_until_searchable(place, events) - started
         findings.problems += check_arrived(place, events)
     return len(distinct_valid(events)) / seconds
 
 
 def _singly(bench: Bench, count: int, findings: Findings) -> float:
     with bench.place() as place, bench.fleet(place) as fleet:
-        return _rate(place, f"{fleet.api_url}/v1/events", count, findings)
+        return _rate(place, f"{fleet.api_url}/v1/events", count, findings, ALL_TABLES)
 
 
 def _through_peer(bench: Bench, peer: Peer, findings: Findings, _round: int) -> float:
@@ -134,15 +141,15 @@ def _through_peer(bench: Bench, peer: Peer, findings: Findings, _round: int) -> 
         ]
         with bench.processes([endpoint, *workers]):
             count = peer.events // bench.scope.choose(1, 4)
-            return _rate(place, f"http://{HOST}:{port}/v1/events", count, findings)
+            return _rate(place, f"http://{HOST}:{port}/v1/events", count, findings, WITHOUT_OUTBOX)
 
 
-def _rate(place: Place, url: str, count: int, findings: Findings) -> float:
+def _rate(place: Place, url: str, count: int, findings: Findings, tables: Collection[str]) -> float:
     warm_up = _warm_up(place, url, min(100, count // 10))
     events = Workload(_WORKLOAD).events(count)
     sent = send(Load(url, place.key, _WORKLOAD, count, _CONNECTIONS))
     seconds = wait_until_searchable(place, warm_up + events) - min(sent.due)
-    findings.problems += check_arrived(place, warm_up + events)
+    findings.problems += check_arrived(place, warm_up + events, tables)
     return len(distinct_valid(events)) / seconds
 
 

@@ -2,31 +2,25 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from elasticsearch import Elasticsearch
+from indexing import NOVEMBER, NOVEMBER_INDEX, OCTOBER, SignalStore, drain
 from psycopg_pool import ConnectionPool
 from typer.testing import CliRunner, Result
 
-from common.clock import system_clock
-from common.envelope import event_key, signal_id
-from common.metrics import Metrics
-from common.search.client import open_client
 from common.search.template import ensure_template
-from common.settings import Settings
 from infrastructure.cli.main import app
+from infrastructure.search import matching
 from worker.index import IndexStage
 
-INDEX = "signals-2026-11"
-NOVEMBER = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
-OCTOBER = datetime(2026, 10, 5, tzinfo=UTC)
 WITHOUT_PARTITION = datetime(2011, 3, 5, tzinfo=UTC)
 DATA = {
     "amount": 0.1,
@@ -37,49 +31,9 @@ DATA = {
 
 
 @pytest.fixture
-def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
-    with open_client(elasticsearch_url) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(pool: ConnectionPool, client: Elasticsearch) -> IndexStage:
-    urls = dict.fromkeys(["database_url", "redis_url", "elasticsearch_url"], "unused:")
-    return IndexStage(pool, client, Metrics(), Settings.model_validate(urls), system_clock)
-
-
-@pytest.fixture
-def store(pool: ConnectionPool) -> Callable[..., list[str]]:
-    """Stores a batch of signals with its outbox row, as the ingest stage does; returns their ids in order."""
-    batches = count(1)
-
-    def store(
-        size: int, *, received_at: datetime = NOVEMBER, tenant_id: int = 1, customer_id: str = "c-1"
-    ) -> list[str]:
-        batch = next(batches)
-        ids = sorted(signal_id(event_key(tenant_id, f"{batch}-{n}"), 0) for n in range(size))
-        with pool.connection() as connection:
-            connection.cursor().executemany(
-                "INSERT INTO signals"
-                " VALUES (%s, %s, %s, %s, 'purchase', %s, 'revenue', 0.9, %s, NULL, 9.90, 'USD', %s)",
-                [
-                    (each, received_at, tenant_id, f"{batch}-{n}", customer_id, NOVEMBER, json.dumps(DATA))
-                    for n, each in enumerate(ids)
-                ],
-            )
-            connection.execute(
-                "INSERT INTO event_keys SELECT event_key_of(signal_id), tenant_id, received_at FROM signals"
-                " WHERE signal_id = ANY (%s)",
-                (ids,),
-            )
-            connection.execute(
-                "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                (batch, tenant_id, ids, received_at, received_at),
-            )
-        return [str(each) for each in ids]
-
-    return store
+def store(store: SignalStore) -> Callable[..., list[str]]:
+    """Stores a batch of signals whose data servers may keep in their own way; returns their ids in order."""
+    return partial(store.add, data=DATA)
 
 
 @dataclass
@@ -115,11 +69,6 @@ def verify(database_url: str, elasticsearch_url: str, tmp_path: Path) -> Callabl
     return run
 
 
-def drain(stage: IndexStage) -> None:
-    while stage.step(0):
-        pass
-
-
 def test_equal_sides_are_said_to_be_equal(
     stage: IndexStage, store: Callable[..., list[str]], verify: Callable[..., Verified]
 ) -> None:
@@ -152,26 +101,28 @@ def test_every_missing_stale_and_extra_document_is_named_and_repaired(
     strayed, expired = store(2, tenant_id=7)
     (october,) = store(1, received_at=OCTOBER)
     drain(stage)
-    source = client.get(index=INDEX, id=ids[2])["_source"]
+    source = client.get(index=NOVEMBER_INDEX, id=ids[2])["_source"]
     expected = set()
 
     for missing in (ids[0], ids[4], ids[9], strayed):
-        client.delete(index=INDEX, id=missing, version=1, version_type="external_gte")
-        expected.add(("missing", INDEX, missing, 7 if missing == strayed else 1))
+        client.delete(index=NOVEMBER_INDEX, id=missing, version=1, version_type="external_gte")
+        expected.add(("missing", NOVEMBER_INDEX, missing, 7 if missing == strayed else 1))
     # What says something else, in a field or deep in the data, lacks a field, or is of an older version.
     for stale, change in (
         (ids[2], {"customer_id": "c-2"}),
         (ids[3], {"data": DATA | {"nested": [{"a": -1e20}, None, 1, ""]}}),
         (ids[5], {"data": DATA | {"many": 123456789012345678901234567890 * 2}}),
         (ids[6], {"signal_id": ids[7]}),
+        (ids[1], {"received_at": "2026-11-02T00:00:00Z"}),
+        (ids[7], {"received_at": None}),
     ):
-        body = client.get(index=INDEX, id=stale)["_source"] | change
-        client.index(index=INDEX, id=stale, document=body, version=1, version_type="external_gte")
-        expected.add(("stale", INDEX, stale, 1))
-    client.delete(index=INDEX, id=ids[8], version=1, version_type="external_gte")
+        body = client.get(index=NOVEMBER_INDEX, id=stale)["_source"] | change
+        client.index(index=NOVEMBER_INDEX, id=stale, document=body, version=1, version_type="external_gte")
+        expected.add(("stale", NOVEMBER_INDEX, stale, 1))
+    client.delete(index=NOVEMBER_INDEX, id=ids[8], version=1, version_type="external_gte")
     older = source | {"signal_id": ids[8], "event_id": "1-8"}
-    client.index(index=INDEX, id=ids[8], document=older, version=0, version_type="external_gte")
-    expected.add(("stale", INDEX, ids[8], 1))
+    client.index(index=NOVEMBER_INDEX, id=ids[8], document=older, version=0, version_type="external_gte")
+    expected.add(("stale", NOVEMBER_INDEX, ids[8], 1))
     # What nobody sent, what lies in the wrong month or under a wrong id, and what retention dropped.
     nobody = str(uuid4())
     for extra, body in (
@@ -179,12 +130,14 @@ def test_every_missing_stale_and_extra_document_is_named_and_repaired(
         (october, source | {"signal_id": october, "tenant_id": 3}),
         ("by hand", source | {"tenant_id": 3}),
         ("without an id", {"tenant_id": 3}),
+        ("of another month", source | {"tenant_id": 3, "received_at": "2011-03-05T00:00:00Z"}),
+        ("of the next month", source | {"tenant_id": 3, "received_at": "2026-12-01T00:00:00Z"}),
     ):
-        client.index(index=INDEX, id=extra, document=body, version=1, version_type="external_gte")
-        expected.add(("extra", INDEX, extra, 3))
+        client.index(index=NOVEMBER_INDEX, id=extra, document=body, version=1, version_type="external_gte")
+        expected.add(("extra", NOVEMBER_INDEX, extra, 3))
     with pool.connection() as connection:
         connection.execute("DELETE FROM signals WHERE signal_id = %s", (UUID(expired),))
-    expected.add(("extra", INDEX, expired, 7))
+    expected.add(("extra", NOVEMBER_INDEX, expired, 7))
 
     verified = verify()
     assert verified.exit_code == 1
@@ -215,13 +168,48 @@ def test_differences_are_found_on_every_page(
     drain(stage)
     lost = {ids[n] for n in (0, 498, 499, 500, 998, 999, 1000, 1098, 1099)}
     client.bulk(
-        index=INDEX,
+        index=NOVEMBER_INDEX,
         operations=[{"delete": {"_id": each, "version": 1, "version_type": "external_gte"}} for each in lost],
     )
 
     assert {each[2] for each in verify().differences()} == lost
 
     assert verify("--repair").exit_code == 0
+    assert verify().exit_code == 0
+
+
+@pytest.mark.parametrize("most_held", [4, 5_000])
+def test_instants_of_one_millisecond_are_told_apart_by_their_ids(
+    most_held: int,
+    client: Elasticsearch,
+    stage: IndexStage,
+    store: Callable[..., list[str]],
+    verify: Callable[..., Verified],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which the index cannot do: and also if there are more of them than are held in memory."""
+    monkeypatch.setattr(matching, "_MOST_HELD", most_held)
+    ids = [
+        each
+        for microseconds in (-1, 0, 1, 2, 998, 999, 1000)
+        for each in store(5, received_at=NOVEMBER + timedelta(microseconds=microseconds))
+    ]
+    drain(stage)
+    assert verify().exit_code == 0
+    expected = set()
+    for lost in ids[3::7]:
+        client.delete(index=NOVEMBER_INDEX, id=lost, version=1, version_type="external_gte")
+        expected.add(("missing", NOVEMBER_INDEX, lost, 1))
+    for stale in ids[4::7]:
+        body = client.get(index=NOVEMBER_INDEX, id=stale)["_source"] | {"customer_id": "c-2"}
+        client.index(index=NOVEMBER_INDEX, id=stale, document=body, version=1, version_type="external_gte")
+        expected.add(("stale", NOVEMBER_INDEX, stale, 1))
+
+    verified = verify("--repair")
+
+    assert verified.differences() == expected
+    assert sum(each["record"] == "difference" for each in verified.records) == len(expected)
+    assert verified.total("documents") == len(ids) - 5
     assert verify().exit_code == 0
 
 
@@ -274,12 +262,14 @@ def test_what_elasticsearch_refused_is_named_so_and_tried_again(
     # An index of another mapping stands in for content that a server refuses.
     ensure_template(client)
     client.indices.create(
-        index=INDEX, mappings={"properties": {"customer_id": {"type": "date"}}}, aliases={"signals": {}}
+        index=NOVEMBER_INDEX,
+        mappings={"properties": {"customer_id": {"type": "date"}}},
+        aliases={"signals": {}},
     )
     (refused,) = store(1, customer_id="no date", tenant_id=3)
     store(2, customer_id="2020-01-01")
     drain(stage)
-    expected = {("refused", INDEX, refused, 3)}
+    expected = {("refused", NOVEMBER_INDEX, refused, 3)}
 
     verified = verify()
     assert verified.exit_code == 1
@@ -290,7 +280,7 @@ def test_what_elasticsearch_refused_is_named_so_and_tried_again(
     assert repaired.exit_code == 1
     assert repaired.differences(look=2) == expected
 
-    client.indices.delete(index=INDEX)
+    client.indices.delete(index=NOVEMBER_INDEX)
     assert verify("--repair").exit_code == 0
     assert verify().exit_code == 0
 
@@ -303,11 +293,11 @@ def test_an_index_that_searches_do_not_see_is_named_and_put_behind_the_alias(
 ) -> None:
     store(2)
     drain(stage)
-    client.indices.delete_alias(index=INDEX, name="signals")
+    client.indices.delete_alias(index=NOVEMBER_INDEX, name="signals")
 
     verified = verify()
     assert verified.exit_code == 1
-    assert verified.differences() == {("hidden", INDEX, None, None)}
+    assert verified.differences() == {("hidden", NOVEMBER_INDEX, None, None)}
 
     assert verify("--repair").exit_code == 0
     assert client.count(index="signals")["count"] == 2
@@ -321,9 +311,9 @@ def test_an_index_that_should_not_answer_searches_is_too_much(
 ) -> None:
     (stored,) = store(1)
     drain(stage)
-    stray = f"{INDEX}-g9"
+    stray = f"{NOVEMBER_INDEX}-g9"
     client.indices.create(index=stray, aliases={"signals": {}})
-    client.index(index=stray, id=stored, document=client.get(index=INDEX, id=stored)["_source"])
+    client.index(index=stray, id=stored, document=client.get(index=NOVEMBER_INDEX, id=stored)["_source"])
 
     verified = verify()
     assert verified.exit_code == 1
@@ -367,7 +357,7 @@ def test_machines_get_the_same_lines_on_stdout(
 ) -> None:
     (lost,) = store(1)
     drain(stage)
-    client.delete(index=INDEX, id=lost, version=1, version_type="external_gte")
+    client.delete(index=NOVEMBER_INDEX, id=lost, version=1, version_type="external_gte")
 
     verified = verify("--json")
 
