@@ -25,6 +25,7 @@ from worker.index_marks import IndexMarks, Sighting
 from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
 
 _POLL_SECONDS = 0.05
+_GATHER_SECONDS = 0.02
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
 _PAUSE_SECONDS = 0.1  # nothing was due for so long
@@ -89,7 +90,7 @@ class IndexStage:
                     if handled < _BURST_DOCUMENTS:
                         # A batch costs several requests, however small: a trickle is let gather, to leave the machine
                         # to those who wait for their answers.
-                        time.sleep(_POLL_SECONDS)
+                        time.sleep(_GATHER_SECONDS)
                     self._next_refresh = max(self._next_refresh, time.monotonic() + _PAUSE_SECONDS)
                     return handled
                 if self._unrefreshed >= _BURST_DOCUMENTS and time.monotonic() >= self._next_refresh:
