@@ -48,12 +48,12 @@ async def read_body(
     async for chunk in chunks:
         received += len(chunk)
         if received > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         piece = inflate.feed(chunk) if inflate else chunk
         hold(len(piece))
         body += piece
         if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
     if inflate:
         inflate.finish()
     return bytes(body)
@@ -138,7 +138,7 @@ class _Gunzip:
                 raise ProblemError(422, "invalid_gzip", f"the body is not valid gzip: {error}") from None
             self._left -= len(piece)
             if self._left < 0:
-                raise _too_large(self._max_bytes)
+                raise too_large(self._max_bytes)
             output += piece
             chunk = self._stream.unconsumed_tail or self._stream.unused_data
         return bytes(output)
@@ -148,7 +148,8 @@ class _Gunzip:
             raise ProblemError(422, "invalid_gzip", "the gzip body ends too early; it was cut off on its way")
 
 
-def _too_large(max_bytes: int) -> ProblemError:
+def too_large(max_bytes: int) -> ProblemError:
+    """The 413 for a body of more than `max_bytes`."""
     return ProblemError(
         413,
         "body_too_large",

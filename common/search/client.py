@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from elastic_transport import HttpxAsyncHttpNode
-from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import JsonSerializer
 
 from common.errors import SearchUnavailableError, SettingsError
@@ -76,6 +76,10 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
+    except ConnectionTimeout as error:
+        raise SearchUnavailableError(
+            "Elasticsearch did not answer in time; it may be overloaded, or too small for what it holds"
+        ) from error
     except TransportError as error:
         raise SearchUnavailableError(
             f"Elasticsearch cannot be reached: {type(error).__name__}; try again shortly"

@@ -55,8 +55,9 @@ _METRICS = f"""\
 
 All metrics are declared in `common/metrics.py`; a name that is not declared there raises an error. The API serves them
 on its `/metrics`, each worker on a port of its own (`SSPP_WORKER_METRICS_PORT`; the line `metrics_served` in its log
-names the port). Counters and histograms count what their process did: add them up. The gauges of lanes and outbox are
-about the whole platform and are measured at each scrape: of what several processes show, take the maximum, not the sum.
+names the port). Counters and histograms count what their process did since it started: add them up. The gauges of lanes
+and outbox are about the whole platform and are measured at each scrape: of what several processes show, take the
+maximum, not the sum.
 
 | name | kind | labels | meaning |
 |---|---|---|---|

@@ -334,3 +334,16 @@ def test_a_refusal_is_logged_under_the_request_id_that_it_names(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "request_refused" in line]
     assert request_id in line
     assert "unsupported_media_type" in line
+
+
+def test_a_body_that_says_at_the_start_that_it_is_too_large_is_not_waited_for(api: httpx.Client) -> None:
+    head = (
+        f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {api.headers['authorization']}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 17000000\r\n\r\n{"
+    )
+    with socket.create_connection((api.base_url.host, api.base_url.port or 0), timeout=30) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"body_too_large" in answer
