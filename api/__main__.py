@@ -17,7 +17,7 @@ from common.settings import Settings, load_settings
 # Requests in work get this long to finish after SIGTERM; Kubernetes grants 30 seconds by default.
 _GRACE_SECONDS = 15
 
-# Those of some hundred requests. Their bodies would be far too much: no request may end in a cycle, failed or not.
+# What some hundred requests make. Their bodies would be far too much: no request may end in a cycle, failed or not.
 _YOUNG_OBJECTS = 20_000
 
 

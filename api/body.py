@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -19,6 +19,18 @@ _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def announced_bytes(headers: Mapping[str, str], max_bytes: int) -> int:
+    """How many bytes the body has, as its Content-Length says; 0 without one.
+
+    Raises:
+        ProblemError: 413 ``body_too_large``, more than `max_bytes`: it need not be sent.
+    """
+    announced = int(headers.get("content-length", 0))
+    if announced > max_bytes:
+        raise _too_large(max_bytes)
+    return announced
 
 
 async def read_body(
@@ -48,12 +60,12 @@ async def read_body(
     async for chunk in chunks:
         received += len(chunk)
         if received > max_bytes:
-            raise too_large(max_bytes)
+            raise _too_large(max_bytes)
         piece = inflate.feed(chunk) if inflate else chunk
         hold(len(piece))
         body += piece
         if len(body) > max_bytes:
-            raise too_large(max_bytes)
+            raise _too_large(max_bytes)
     if inflate:
         inflate.finish()
     return bytes(body)
@@ -138,7 +150,7 @@ class _Gunzip:
                 raise ProblemError(422, "invalid_gzip", f"the body is not valid gzip: {error}") from None
             self._left -= len(piece)
             if self._left < 0:
-                raise too_large(self._max_bytes)
+                raise _too_large(self._max_bytes)
             output += piece
             chunk = self._stream.unconsumed_tail or self._stream.unused_data
         return bytes(output)
@@ -148,8 +160,7 @@ class _Gunzip:
             raise ProblemError(422, "invalid_gzip", "the gzip body ends too early; it was cut off on its way")
 
 
-def too_large(max_bytes: int) -> ProblemError:
-    """The 413 for a body of more than `max_bytes`."""
+def _too_large(max_bytes: int) -> ProblemError:
     return ProblemError(
         413,
         "body_too_large",

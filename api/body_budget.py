@@ -6,7 +6,7 @@ from typing import Self
 
 from fastapi import Request
 
-from api.body import BODY_ARRIVED, read_body, too_large
+from api.body import BODY_ARRIVED, announced_bytes, read_body
 from api.errors import ProblemError, ShedError
 from common.metrics import Metrics
 
@@ -76,8 +76,7 @@ class BodyLease:
             ProblemError: as `read_body` does, or 408 ``request_timeout``, the body arrives too slowly.
             ShedError: 503 ``api_busy``, too many bytes are held.
         """
-        if int(request.headers.get("content-length", 0)) > max_bytes:
-            raise too_large(max_bytes)  # whoever says so at the start need not send it
+        announced_bytes(request.headers, max_bytes)
         reading = read_body(
             request.stream(),
             encoding=request.headers.get("content-encoding", "").strip().lower(),

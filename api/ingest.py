@@ -8,7 +8,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import Principal, authorize, requires
-from api.body import JSON_TYPES, NDJSON_TYPES, split_events
+from api.body import JSON_TYPES, NDJSON_TYPES, announced_bytes, split_events
 from api.body_budget import BodyLease
 from api.direct_routes import DirectRoute
 from api.errors import ProblemError
@@ -58,7 +58,8 @@ async def post_events(
             headers={"Accept-Post": "application/json, application/x-ndjson"},
         )
     # Before the body is read: what is turned away now costs next to nothing.
-    services.admission.check(principal.tenant_id, int(request.headers.get("content-length", 0)))
+    announced = announced_bytes(request.headers, services.settings.max_body_bytes)
+    services.admission.check(principal.tenant_id, announced)
     with services.bodies.lease() as lease:
         return await _accept(request, principal, media_type, lease)
 

@@ -106,7 +106,7 @@ class Publisher:
     def _enqueue(self, tenant_id: int, records: Sequence[Record], size: int) -> asyncio.Future[None]:
         """Have `records` pushed; the future is done when they are durable.
 
-        It is for awaiting only: who keeps it is kept by the error that may come from it.
+        Await it without giving it a name: a frame that keeps it is in a cycle with the error that it may bring.
         """
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
         parcel = _Parcel(tenant_id, records, size, request_id)
@@ -199,7 +199,7 @@ class Publisher:
 
 
 def _without_frames(error: Exception) -> Exception:
-    """The same error, without the frames that it and its causes went through, all of which have ended.
+    """`error` itself, changed in place: without its causes, and without what the ended ones of its frames held.
 
     These hold the parcels, which will hold the error; and redis-py makes cycles of its own, with all that it was to
     send. Each failed request would stay in memory, body and all, until the garbage collector comes.

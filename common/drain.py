@@ -103,6 +103,7 @@ class Drain:
         # More than this one clears within a few batches: worth the start of another.
         self._busy_backlog = 2 * settings.batch_events
         self._stop = stop
+        self._next_housekeeping = 0.0
         self._presence = Presence(client, stage.queue, name, liveness_seconds=settings.liveness_seconds)
 
     def run(self) -> int:
@@ -127,23 +128,10 @@ class Drain:
         started = time.monotonic()
         # Lingering is for what follows work: a drain that was woken for nothing ends at once.
         last_work = started - self._linger
-        next_housekeeping, pause, handled = started, _FIRST_PAUSE_SECONDS, 0
+        pause, handled = _FIRST_PAUSE_SECONDS, 0
         while not self._stop() and time.monotonic() - started < self._budget:
-            try:
-                if time.monotonic() >= next_housekeeping:
-                    rescued = self._rescue()
-                    if rescued is not None:
-                        next_housekeeping = time.monotonic() + _HOUSEKEEPING_SECONDS
-                        self._call_for_help()
-                    if rescued:
-                        last_work = time.monotonic()
-                patience = last_work + self._linger - time.monotonic()
-                count = self._stage.step(min(max(patience, 0.0), _SLICE_SECONDS))
-            except Exception as error:  # noqa: BLE001  # a bug, or a wrong setup: no reason to stop trying, or to spin
-                self._report(error, pause)
-                count = None
+            count = self._attempt(last_work + self._linger - time.monotonic(), pause)
             if count is None:
-                _forget_failure()
                 self._rest(pause)
                 last_work, pause = time.monotonic(), min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
@@ -155,10 +143,31 @@ class Drain:
                 break
         return handled
 
+    def _attempt(self, patience: float, pause: float) -> int | None:
+        """Housekeeping if it is due, then one step; None if that failed, which is reported."""
+        try:
+            self._keep_house()
+            return self._stage.step(min(max(patience, 0.0), _SLICE_SECONDS))
+        except Exception as error:  # noqa: BLE001  # a bug, or a wrong setup: no reason to stop trying, or to spin
+            self._report(error, pause)
+        _forget_failure()
+        return None
+
+    def _keep_house(self) -> None:
+        """Once a second: take over what others left, and wake another drain if there is too much for this one."""
+        if time.monotonic() < self._next_housekeeping:
+            return
+        rescued = self._stage.rescue(self._presence.live())
+        if rescued is not None:
+            self._next_housekeeping = time.monotonic() + _HOUSEKEEPING_SECONDS
+            self._call_for_help()
+        if rescued:
+            log.warning("work_taken_over", stage=self._stage.queue, items=rescued)
+
     def _finish(self) -> int:
         try:
             return self._stage.finish()
-        except Exception as error:  # noqa: BLE001  # as in `_work`; what it still holds is taken over by the next drain
+        except Exception as error:  # noqa: BLE001  # as in `_attempt`; what it still holds is taken over by the next drain
             self._report(error, 0)
         _forget_failure()
         return 0
@@ -171,12 +180,6 @@ class Drain:
             log.error("batch_put_off", stage=stage, code=SsppError.code, pause=pause, exc_info=error)
         code = error.code if isinstance(error, TransientError) else SsppError.code
         self._metrics.count("sspp_drain_errors_total", stage=stage, code=code)
-
-    def _rescue(self) -> int | None:
-        rescued = self._stage.rescue(self._presence.live())
-        if rescued:
-            log.warning("work_taken_over", stage=self._stage.queue, items=rescued)
-        return rescued
 
     def _call_for_help(self) -> None:
         """Wake another drain when more waits than this one clears soon and a worker is free to run it."""
@@ -197,6 +200,9 @@ class Drain:
             self._stage.close()
         except TransientError as error:
             log.warning("drain_closed_uncleanly", stage=self._stage.queue, detail=error.detail)
+        else:
+            return
+        _forget_failure()
 
     def _hand_over(self) -> None:
         """Wake the next drain if work is left, be it that it came after this one had looked for the last time."""
@@ -205,6 +211,9 @@ class Drain:
                 self._waker.wake(self._stage.queue)
         except TransientError as error:
             log.warning("hand_over_failed", stage=self._stage.queue, detail=error.detail)
+        else:
+            return
+        _forget_failure()
 
 
 def _forget_failure() -> None:

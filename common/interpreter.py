@@ -4,6 +4,8 @@ import gc
 import sys
 
 _SWITCH_SECONDS = 0.0005
+# 10 and 10 by default. What outlives young objects here is kept on purpose: looking at it would be in vain.
+_MIDDLE_PER_YOUNG, _FULL_PER_MIDDLE = 20, 50
 
 
 def settle(*, young_objects: int) -> None:
@@ -20,5 +22,5 @@ def settle(*, young_objects: int) -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(young_objects, 20, 50)
+    gc.set_threshold(young_objects, _MIDDLE_PER_YOUNG, _FULL_PER_MIDDLE)
     sys.setswitchinterval(_SWITCH_SECONDS)

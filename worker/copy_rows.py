@@ -25,7 +25,7 @@ SIGNAL_COLUMN_TYPES = (
     "text",
     "bytea",
 )
-_JSONB_VERSION = b"\1"  # fmt: skip
+_JSONB_VERSION = b"\1"
 
 
 def event_row(batch_id: int, valid: ValidEvent) -> tuple[Any, ...]:

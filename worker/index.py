@@ -23,9 +23,12 @@ from common.search.indices import Router, refresh
 from common.settings import Settings
 from worker.index_marks import IndexMarks, Sighting
 from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
+from worker.refill import refill_outbox
 
 _POLL_SECONDS = 0.05
 _GATHER_SECONDS = 0.02
+# A batch of fewer took all that was due: else it ends at SSPP_BATCH_EVENTS signals or at 500 rows (outbox.sql).
+_TRICKLE_SIGNALS = 500
 # So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
 _BURST_DOCUMENTS = 1000
 _PAUSE_SECONDS = 0.1  # nothing was due for so long
@@ -87,14 +90,14 @@ class IndexStage:
                 handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
                 if handled:
-                    if handled < _BURST_DOCUMENTS:
+                    if handled < min(_TRICKLE_SIGNALS, self._batch_signals):
                         # A batch costs several requests, however small: a trickle is let gather, to leave the machine
                         # to those who wait for their answers.
                         time.sleep(_GATHER_SECONDS)
                     self._next_refresh = max(self._next_refresh, time.monotonic() + _PAUSE_SECONDS)
                     return handled
                 if self._unrefreshed >= _BURST_DOCUMENTS and time.monotonic() >= self._next_refresh:
-                    self.close()
+                    self._refresh()
                 if left <= 0:
                     return 0
                 time.sleep(min(left, _POLL_SECONDS))
@@ -127,11 +130,7 @@ class IndexStage:
         Raises:
             SearchUnavailableError: Elasticsearch is away; it refreshes when it is back.
         """
-        if self._unrefreshed:
-            self._unrefreshed = 0
-            self._next_refresh = time.monotonic() + _REFRESH_SECONDS
-            with _refusals_waited_for():
-                refresh(self._client)
+        self._refresh()
 
     def _index_batch(self, connection: Connection) -> int:
         with connection.transaction():
@@ -175,7 +174,7 @@ class IndexStage:
         """With nothing new to index: see to what the server lost; returns how much that adds to the outbox."""
         if self._refilling:
             with connection.transaction():
-                added = self._marks.refill(connection)
+                added = refill_outbox(connection, self._metrics, most_signals=self._batch_signals)
             self._refilling = added > 0
             if added:
                 return added
@@ -245,6 +244,13 @@ class IndexStage:
             self._metrics.count("sspp_documents_put_off_total", len(outcome.retry))
             statuses = Counter(str(failure.status) for failure in outcome.retry.values())
             log.warning("documents_put_off", count=len(outcome.retry), statuses=dict(statuses))
+
+    def _refresh(self) -> None:
+        if self._unrefreshed:
+            self._unrefreshed = 0
+            self._next_refresh = time.monotonic() + _REFRESH_SECONDS
+            with _refusals_waited_for():
+                refresh(self._client)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

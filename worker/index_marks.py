@@ -6,10 +6,9 @@ Elasticsearch answers in about a millisecond: when its nodes started, and the ``
 an index gets the next number, so while the document with the highest one is there, so are all before it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from elasticsearch import ApiError, Elasticsearch
@@ -22,10 +21,9 @@ from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.bulk import Written
 from common.search.client import is_passing, translated_errors
-from common.search.generations import read_generations
+from common.search.generations import read_generations, span_of
+from common.search.template import month_of
 from common.settings import Settings
-
-_MONTH = re.compile(r"-(\d{4})-(\d{2})(?:-g\d+)?$")
 
 _sql = Queries("worker", "index_marks.sql")
 log = structlog.get_logger(__name__)
@@ -72,7 +70,7 @@ class Sighting:
 
     @property
     def refilling(self) -> bool:
-        """Whether there is something for `IndexMarks.refill` to do."""
+        """Whether there is something for `worker.refill` to do."""
         return any(mark.refilling for mark in self.marks.values())
 
 
@@ -89,7 +87,6 @@ class IndexMarks:
         self._client = client
         self._metrics = metrics
         self._resend_seconds = settings.index_resend_seconds
-        self._slice_signals = settings.batch_events
 
     def look(self, connection: Connection) -> Sighting:
         """What is known, what the server says, and which indices lost something according to both.
@@ -113,7 +110,7 @@ class IndexMarks:
         """Re-open the outbox rows of what may be lost, and note that this was done; returns how many signals.
 
         Rows that were indexed since the checkpoint, SSPP_INDEX_RESEND_SECONDS before or earlier, are written again.
-        Where more is lost, the whole month is: `refill` puts it into the outbox bit by bit.
+        Where more is lost, the whole month is: `worker.refill` puts it into the outbox bit by bit.
         """
         counted = _lock(connection)
         generations = read_generations(connection)
@@ -123,7 +120,7 @@ class IndexMarks:
             if counted.get(name) != loss.mark.losses:
                 continue  # another stage was faster
             if name not in generations.of(loss.mark.received_from).names:
-                connection.execute(_sql.delete_mark, {"index_name": name})  # replaced by a rebuilt one
+                forget_mark(connection, name)  # replaced by a rebuilt one
                 continue
             signals += self._resend(connection, loss, seen.nodes)
         return signals
@@ -141,11 +138,11 @@ class IndexMarks:
             if losses != (seen.marks[name].losses if name in seen.marks else 0):
                 return False
         for name, each in sorted(written.items()):
-            received_from, received_until = _month(name)
+            month = month_of(name)
+            assert month is not None, name  # as all that `Router` writes to
             mark = {
                 "index_name": name,
-                "received_from": received_from,
-                "received_until": received_until,
+                **span_of(month),
                 "nodes": Jsonb(dict(seen.nodes)),
                 "newest_id": each.highest_id,
                 "newest_seq_no": each.highest,
@@ -155,37 +152,6 @@ class IndexMarks:
                 _sql.move_checkpoint, {"index_name": name, "resend_seconds": self._resend_seconds}
             )
         return True
-
-    def refill(self, connection: Connection) -> int:
-        """Put the next signals of a month that is sent again into the outbox; returns how many, 0 if there is none.
-
-        Commit it before anything else: the place up to which it got is noted in the same transaction.
-        """
-        row = connection.execute(_sql.lock_refill).fetchone()
-        if row is None:
-            return 0
-        name, received_from, received_until, through_at, through_id = row
-        found = connection.execute(
-            _sql.refill_outbox,
-            {
-                "received_from": received_from,
-                "received_until": received_until,
-                "through_at": through_at,
-                "through_id": through_id,
-                "signals": self._slice_signals,
-            },
-        ).fetchone()
-        signals, last_at, last_id = found or (0, None, None)
-        if signals == self._slice_signals:
-            place = {"index_name": name, "through_at": last_at, "through_id": last_id}
-            connection.execute(_sql.advance_refill, place)
-        elif not signals and through_at is None:
-            connection.execute(_sql.delete_mark, {"index_name": name})  # retention dropped the month
-        else:
-            connection.execute(_sql.finish_refill, {"index_name": name})
-            log.info("index_refilled", index=name)
-        self._metrics.count("sspp_signals_reopened_total", signals)
-        return int(signals)
 
     def _resend(self, connection: Connection, loss: _Loss, nodes: Mapping[str, int]) -> int:
         mark = loss.mark
@@ -271,6 +237,11 @@ class IndexMarks:
         }
 
 
+def forget_mark(connection: Connection, index_name: str) -> None:
+    """Look after this index no more."""
+    connection.execute(_sql.delete_mark, {"index_name": index_name})
+
+
 def _lock(connection: Connection) -> dict[str, int]:
     """How many losses of each index were acted upon, which does not change until the end of the transaction."""
     return {name: losses for name, losses in connection.execute(_sql.lock_marks)}  # noqa: C416  # rows are Any
@@ -289,12 +260,3 @@ def _loss(mark: _Mark, nodes: Mapping[str, int], there: Mapping[tuple[str, str],
         newest_is_there=is_there(mark.newest_id, mark.newest_seq_no, unless_asked=True),
         checkpoint_is_there=is_there(mark.checkpoint_id, mark.checkpoint_seq_no, unless_asked=False),
     )
-
-
-def _month(index_name: str) -> tuple[datetime, datetime]:
-    """The first instants of the month that the index is for and of the next one."""
-    found = _MONTH.search(index_name)
-    if found is None:
-        raise ValueError(index_name)
-    year, month = int(found[1]), int(found[2])
-    return datetime(year, month, 1, tzinfo=UTC), datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)

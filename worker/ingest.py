@@ -121,7 +121,6 @@ class IngestStage:
     def close(self) -> None:
         """Leave the consumer group; entries still held are taken over by the next drain."""
         self._ahead.shutdown()
-        self._held, self._prepared = [], deque()
         self._consumer.leave()
 
     def _is_worth_preparing(self, batch: PreparedBatch) -> bool:

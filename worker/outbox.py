@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from psycopg import Connection
 from psycopg.rows import args_row, class_row
@@ -23,8 +22,6 @@ class OutboxRow:
     batch_id: int
     tenant_id: int
     signal_ids: list[str]
-    received_from: datetime
-    received_until: datetime
     attempts: int
 
     @property
@@ -65,8 +62,6 @@ def read_signals(connection: Connection, rows: Sequence[OutboxRow]) -> Generator
             {
                 "signal_ids": [signal_id for row in rows for signal_id in row.signal_ids],
                 "tenant_ids": list({row.tenant_id for row in rows}),
-                "received_from": min(row.received_from for row in rows),
-                "received_until": max(row.received_until for row in rows),
             },
         )
         yield from cursor

@@ -4,7 +4,7 @@
 -- name: lock_pending_batches
 -- Read through a cursor: a row is locked when it is fetched, so others find what this drain leaves. First what is
 -- due first, not what is oldest: rows that are put off again and again take turns with newer ones.
-SELECT batch_id, tenant_id, signal_ids::text[], received_from, received_until, attempts
+SELECT batch_id, tenant_id, signal_ids::text[], attempts
 FROM outbox
 WHERE indexed_at IS NULL
   AND coalesce(put_off_until, created_at) <= now()
@@ -25,12 +25,10 @@ FROM (
 ) AS pending;
 
 -- name: read_signals
--- Those that still exist, wherever in the span of the batches they are.
 SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
        trace_id, amount, currency, data::text
 FROM signals_by_id(%(signal_ids)s::uuid[])
-WHERE tenant_id = ANY(%(tenant_ids)s::integer[])
-  AND received_at BETWEEN %(received_from)s AND %(received_until)s;
+WHERE tenant_id = ANY(%(tenant_ids)s::integer[]);
 
 -- name: mark_indexed
 -- clock_timestamp: now() would be an instant before the documents were written.

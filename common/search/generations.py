@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from common.database.partitions import month_start
 from common.database.queries import Queries
 from common.search.template import index_name
 
@@ -49,6 +50,15 @@ class MonthIndices:
     def switched(self) -> "MonthIndices":
         """What holds once the index that is being built has taken over; itself, if there is none."""
         return replace(self, generation=self.rebuilding or self.generation, rebuilding=None)
+
+
+def span_of(month: date) -> dict[str, datetime]:
+    """When the month with this first day begins and when the next one does, as parameters of a statement.
+
+    They are called ``received_from`` and ``received_until``.
+    """
+    starts = datetime(month.year, month.month, 1, tzinfo=UTC)
+    return {"received_from": starts, "received_until": month_start(starts, 1)}
 
 
 class Generations:

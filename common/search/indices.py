@@ -1,6 +1,5 @@
 """The monthly indices on the server: made, given the alias or not, refreshed and deleted as PostgreSQL says."""
 
-import re
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
@@ -10,9 +9,7 @@ from elasticsearch import BadRequestError, Elasticsearch
 from common.search.client import translated_errors
 from common.search.documents import Document, SignalRow, source
 from common.search.generations import Generations, MonthIndices
-from common.search.template import ALIAS, ensure_template, index_name
-
-_MONTHLY = re.compile(rf"{ALIAS}-(?P<year>\d{{4}})-(?P<month>0[1-9]|1[0-2])(-g(?P<generation>\d+))?")
+from common.search.template import ALIAS, ensure_template, generation_of, index_name, month_of
 
 
 class Router:
@@ -53,7 +50,7 @@ def ensure_indices(client: Elasticsearch, indices: MonthIndices) -> None:
     Raises:
         SearchUnavailableError: the server is away or busy.
     """
-    found = _find(client, f"{index_name(indices.month)}*")
+    found = list_indices(client, f"{index_name(indices.month)}*")
     missing = [name for name in indices.names if name not in found]
     if missing:
         ensure_template(client)
@@ -81,14 +78,25 @@ def refresh(client: Elasticsearch, index: str = ALIAS) -> None:
 
 
 @translated_errors()
+def list_indices(client: Elasticsearch, pattern: str = f"{ALIAS}-*") -> dict[str, bool]:
+    """The monthly indices whose names match, in whatever state they are, and whether each has the alias.
+
+    Raises:
+        SearchUnavailableError: the server is away or busy.
+    """
+    found = client.options(ignore_status=404).indices.get_alias(
+        index=pattern, expand_wildcards="all", allow_no_indices=True
+    )
+    return {name: ALIAS in about["aliases"] for name, about in found.body.items() if month_of(name)}
+
+
 def newest_generation(client: Elasticsearch, month: date) -> int:
     """The highest generation of which there is an index of this month, whatever it holds; 0 if there is none.
 
     Raises:
         SearchUnavailableError: the server is away or busy.
     """
-    found = (_MONTHLY.fullmatch(name) for name in _find(client, f"{index_name(month)}*"))
-    return max((int(match["generation"] or 1) for match in found if match), default=0)
+    return max(map(generation_of, list_indices(client, f"{index_name(month)}*")), default=0)
 
 
 @translated_errors()
@@ -100,13 +108,11 @@ def drop_unused_indices(client: Elasticsearch, generations: Generations) -> list
     Raises:
         SearchUnavailableError: the server is away or busy.
     """
-    unused = []
-    for name, serves in _find(client, f"{ALIAS}-*").items():
-        match = _MONTHLY.fullmatch(name)
-        if match and not serves:
-            month = date(int(match["year"]), int(match["month"]), 1)
-            if name not in generations.of_month(month).names:
-                unused.append(name)
+    unused = (
+        name
+        for name, serves in list_indices(client).items()
+        if not serves and (month := month_of(name)) and name not in generations.of_month(month).names
+    )
     return _delete(client, unused)
 
 
@@ -121,15 +127,7 @@ def drop_indices_before(client: Elasticsearch, cutoff: datetime) -> list[str]:
         SearchUnavailableError: the server is away or busy.
     """
     oldest_kept = index_name(cutoff)
-    return _delete(client, (name for name in _find(client, f"{ALIAS}-*") if name < oldest_kept))
-
-
-def _find(client: Elasticsearch, pattern: str) -> dict[str, bool]:
-    """The monthly indices that match, in whatever state they are, and whether each has the alias."""
-    found = client.options(ignore_status=404).indices.get_alias(
-        index=pattern, expand_wildcards="all", allow_no_indices=True
-    )
-    return {name: ALIAS in about["aliases"] for name, about in found.body.items() if _MONTHLY.fullmatch(name)}
+    return _delete(client, (name for name in list_indices(client) if name < oldest_kept))
 
 
 def _create(client: Elasticsearch, name: str, *, serving: bool) -> None:

@@ -1,5 +1,6 @@
 """The index template: how every monthly index of signals is mapped, and what the indices are named."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ ALIAS = "signals"
 TEMPLATE = "signals"
 TEMPLATE_VERSION = 2
 """Raise it with every change of the template. Indices that exist keep their mapping until `sspp reindex`."""
+
+_INDEX_NAME = re.compile(rf"{ALIAS}-(?!0000)(\d{{4}})-(0[1-9]|1[0-2])(?:-g(\d+))?")
 
 # Elasticsearch refuses a whole document for a keyword over 32,766 bytes. ignore_above counts characters, of at
 # most four bytes each: longer ones stay in _source and are merely not found by that field.
@@ -45,6 +48,18 @@ def index_name(received: date, generation: int = 1) -> str:
     day = received.astimezone(UTC) if isinstance(received, datetime) else received
     name = f"{ALIAS}-{day.year:04}-{day.month:02}"
     return name if generation == 1 else f"{name}-g{generation}"
+
+
+def month_of(index: str) -> date | None:
+    """The first day of the month that an index is for; None if it is not named as `index_name` does."""
+    match = _INDEX_NAME.fullmatch(index)
+    return date(int(match[1]), int(match[2]), 1) if match else None
+
+
+def generation_of(index: str) -> int:
+    """Which of its month's indices it is, counted from 1; 0 if it is not named as `index_name` does."""
+    match = _INDEX_NAME.fullmatch(index)
+    return int(match[3] or 1) if match else 0
 
 
 @translated_errors()

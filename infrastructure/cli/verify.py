@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
@@ -34,12 +34,13 @@ class _Look:
         """Compare, and let `repairer`, if there is one, repair what differs as it is found."""
         for task in verifier.plan(months):
             report = MonthReport(task.label, task.index)
-            for differences in verifier.compare(task, report):
-                self.listed += differences[: self._limit - len(self.listed)]
-                for each in differences:
-                    self._write("difference", asdict(each))
-                if repairer:
-                    repairer.repair(task.month, differences)
+            with closing(verifier.compare(task, report)) as found:
+                for differences in found:
+                    self.listed += differences[: self._limit - len(self.listed)]
+                    for each in differences:
+                        self._write("difference", asdict(each))
+                    if repairer:
+                        repairer.repair(task.month, differences)
             self.reports.append(report)
             self._write("index", asdict(report))
         return self

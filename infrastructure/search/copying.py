@@ -8,7 +8,7 @@ from elasticsearch import Elasticsearch
 from common.database.queries import Queries
 from common.errors import SearchUnavailableError
 from common.search.bulk import BulkOutcome, Failure, Written, write_documents
-from common.search.documents import Document, SignalRow, document
+from common.search.documents import SignalRow, document
 from common.search.failures import record_failures
 from common.search.indices import ensure_indices
 from infrastructure.database.connections import Connection
@@ -69,7 +69,8 @@ class Copier:
 
     def _write(self, rebuild: Rebuild, rows: Sequence[SignalRow], *, skip_present: bool) -> Written | None:
         """Write the documents of these signals, however long that takes."""
-        left = [self._document(rebuild, row) for row in rows]
+        target = rebuild.target
+        left = [document(row, target) for row in rows]
         refused: dict[str, Failure] = {}
 
         def send() -> BulkOutcome:
@@ -88,7 +89,4 @@ class Copier:
 
         outcome = patiently(self._progress, send)
         record_failures(self._connection, refused, {row.signal_id: row.tenant_id for row in rows})
-        return outcome.written.get(rebuild.indices.building or "")
-
-    def _document(self, rebuild: Rebuild, row: SignalRow) -> Document:
-        return document(row, rebuild.indices.building or rebuild.indices.serving)
+        return outcome.written.get(target)

@@ -1,16 +1,15 @@
 """What the index holds: an index's documents in order, and single ones as they are at this moment."""
 
-import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch, NotFoundError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 
 from common.errors import SsppError
 from common.search.client import translated_errors
 from common.search.indices import refresh
-from common.search.template import ALIAS
 
 _KEEP_ALIVE = "1h"  # from page to page: much may have to be repaired in between
 _FIRST_PAGE, _SMALLEST_PAGE, _LARGEST_PAGE = 500, 50, 10_000
@@ -39,23 +38,12 @@ class IndexedDocuments:
     def __init__(self, client: Elasticsearch) -> None:
         self._client = client
 
-    @translated_errors()
-    def list_indices(self) -> dict[str, bool]:
-        """Every index that is named as ours are, and whether it is behind the alias, so that searches see it.
-
-        Raises:
-            SearchUnavailableError: the server is away or busy.
-        """
-        found = self._client.indices.get_alias(
-            index=f"{ALIAS}-*", expand_wildcards="all", allow_no_indices=True
-        )
-        return {name: ALIAS in about["aliases"] for name, about in found.body.items()}
-
-    def walk(self, index: str) -> Iterator[tuple[int, IndexedDocument]]:
+    def walk(self, index: str) -> Generator[tuple[int, IndexedDocument], None, None]:
         """Yield all that `index` holds at this moment, from the newest to the oldest; nothing if it does not exist.
 
         Each with its received_at as the index has it, in milliseconds since 1970. Those of one millisecond come in
         the descending order of signal_id, those without a received_at last. Memory holds a page of about 8 MiB.
+        Close it before `client`: the server keeps what it held for this, deleted indices included, until it is told.
 
         Raises:
             VerifyError: the index disappeared meanwhile, or the server cannot do this.
@@ -70,7 +58,7 @@ class IndexedDocuments:
         try:
             yield from self._pages(index, point)
         finally:
-            with contextlib.suppress(Exception):  # it ends by itself after some minutes
+            with suppress(ApiError, TransportError):  # it ends by itself after _KEEP_ALIVE
                 self._client.close_point_in_time(id=point)
 
     @translated_errors()

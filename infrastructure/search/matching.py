@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from common.search.documents import DOCUMENT_VERSION, SignalRow, document
@@ -21,15 +21,20 @@ _MOST_HELD = 5_000  # if more of one millisecond have not met their other side, 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-# When it was received, in milliseconds since 1970, and its id.
-_Place = tuple[int, str]
-
 
 class Suspect(NamedTuple):
     """The id of what seems to differ: of a signal that is `stored` in PostgreSQL, or else of a document."""
 
     id: str
     stored: bool
+
+
+class _Entry(NamedTuple):
+    """What one side has: when it was received, in milliseconds since 1970, under which id, and the thing itself."""
+
+    milliseconds: int
+    id: str
+    found: SignalRow | IndexedDocument
 
 
 def find_suspects(
@@ -45,15 +50,15 @@ def find_suspects(
     """
     stored: dict[str, SignalRow] = {}
     indexed: dict[str, IndexedDocument] = {}
-    for _, of_one_millisecond in groupby(_merged(rows, documents), key=lambda entry: entry[0][0]):
-        for (_, each_id), each in of_one_millisecond:
-            if isinstance(each, SignalRow):
-                stored[each_id] = each
+    for _, of_one_millisecond in groupby(_merged(rows, documents), key=attrgetter("milliseconds")):
+        for _, each, found in of_one_millisecond:
+            if isinstance(found, SignalRow):
+                stored[each] = found
             else:
-                indexed[each_id] = each
-            if each_id in stored and each_id in indexed:
-                if differing_fields(stored.pop(each_id), indexed.pop(each_id)):
-                    yield Suspect(each_id, stored=True)
+                indexed[each] = found
+            if each in stored and each in indexed:
+                if differing_fields(stored.pop(each), indexed.pop(each)):
+                    yield Suspect(each, stored=True)
             elif len(stored) + len(indexed) >= _MOST_HELD:
                 yield from _taken(stored, indexed)
         yield from _taken(stored, indexed)
@@ -73,13 +78,10 @@ def differing_fields(row: SignalRow, found: IndexedDocument) -> list[str]:
     return fields or (["version"] if found.version != DOCUMENT_VERSION else [])
 
 
-def _merged(
-    rows: Iterable[SignalRow], documents: Iterable[tuple[int, IndexedDocument]]
-) -> Iterator[tuple[_Place, SignalRow | IndexedDocument]]:
-    stored = (((_milliseconds(row.received_at), row.signal_id), row) for row in rows)
-    indexed = (((received_at, found.id), found) for received_at, found in documents)
-    both: list[Iterator[tuple[_Place, Any]]] = [stored, indexed]
-    return heapq.merge(*both, key=itemgetter(0), reverse=True)
+def _merged(rows: Iterable[SignalRow], documents: Iterable[tuple[int, IndexedDocument]]) -> Iterator[_Entry]:
+    stored = (_Entry(_milliseconds(row.received_at), row.signal_id, row) for row in rows)
+    indexed = (_Entry(milliseconds, found.id, found) for milliseconds, found in documents)
+    return heapq.merge(stored, indexed, key=attrgetter("milliseconds", "id"), reverse=True)
 
 
 def _milliseconds(instant: datetime) -> int:

@@ -10,10 +10,10 @@ from common.database.queries import Queries
 from common.errors import SsppError
 from common.search.client import translated_errors
 from common.search.documents import DOCUMENT_VERSION
-from common.search.generations import MonthIndices, read_generations
+from common.search.generations import MonthIndices, read_generations, span_of
 from common.search.template import TEMPLATE_VERSION
 from infrastructure.database.connections import Connection
-from infrastructure.search.stored import Position, StoredSignals, span_of
+from infrastructure.search.stored import Position, StoredSignals
 
 # A constant of our own among the database's advisory locks.
 _RUN_LOCK = 0x53535050_0005
@@ -38,6 +38,17 @@ class Rebuild:
     signals: int
     copied: int = 0
     copied_through: Position | None = None
+
+    @property
+    def target(self) -> str:
+        """The index that is being built.
+
+        Raises:
+            ValueError: the month is not begun.
+        """
+        if self.indices.building is None:
+            raise ValueError(f"{self.indices.month:%Y-%m} is not begun")
+        return self.indices.building
 
     @property
     def key(self) -> dict[str, object]:
@@ -86,10 +97,7 @@ def plan_rebuilds(
         interrupted[month] = Rebuild(indices, 0, copied, Position(at, signal_id) if at else None)
         up_to_date = up_to_date and tuple(begun_with) == versions
     continued = interrupted if up_to_date else {}
-    stored = StoredSignals(connection)
-    signals: dict[date, int] = {}
-    for each in months or continued or (None,):
-        signals |= stored.count(each)
+    signals = StoredSignals(connection).count(months or continued)
     if unknown := sorted(set(months) - signals.keys() - interrupted.keys()):
         raise ReindexError(f"no signals were received in {', '.join(f'{month:%Y-%m}' for month in unknown)}")
     generations = read_generations(connection)

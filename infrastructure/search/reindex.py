@@ -139,9 +139,7 @@ class Reindexer:
 
     def _rebuild(self, rebuild: Rebuild) -> int:
         """Bring one month to its end; returns how many documents were copied."""
-        self._progress.start(
-            rebuild.indices.building or "", total=rebuild.signals, done=min(rebuild.copied, rebuild.signals)
-        )
+        self._progress.start(rebuild.target, total=rebuild.signals, done=min(rebuild.copied, rebuild.signals))
         copied = 0
         for _ in range(_COPIES):
             copied += self._copier.copy(rebuild)
@@ -154,14 +152,14 @@ class Reindexer:
             rebuild = replace(rebuild, copied=0, copied_through=None)
         else:
             raise ReindexError(
-                f"{rebuild.indices.building} still lacks {missing} documents after {_COPIES} copies;"
+                f"{rebuild.target} still lacks {missing} documents after {_COPIES} copies;"
                 " look after the search server, then run sspp reindex again"
             )
         if self._switched_at is not None and time.monotonic() - self._switched_at > self._grace_seconds:
             self._patiently(self._drop_unused)
         if self._patiently(self._claimed, partial(self._switch, rebuild, newest)):
             self._switched_at = time.monotonic()
-            self._progress.say(f"{rebuild.indices.building} serves in place of {rebuild.indices.serving}")
+            self._progress.say(f"{rebuild.target} serves in place of {rebuild.indices.serving}")
         else:
             self._progress.say(f"{rebuild.indices.month:%Y-%m} has expired meanwhile")
         return copied
@@ -173,10 +171,9 @@ class Reindexer:
             _sql.count_expected, {"month": rebuild.indices.month, **rebuild.span}
         ).fetchone()
         ensure_indices(self._client, rebuild.indices)
-        building = rebuild.indices.building or ""
-        refresh(self._client, building)
+        refresh(self._client, rebuild.target)
         with translated_errors():
-            return (row[0] if row else 0) - int(self._client.count(index=building)["count"])
+            return (row[0] if row else 0) - int(self._client.count(index=rebuild.target)["count"])
 
     def _switch(self, rebuild: Rebuild, newest: Written | None) -> bool:
         """Let the new index serve; False if the month expired. Nobody writes documents meanwhile.
@@ -189,7 +186,7 @@ class Reindexer:
         """
         if self._connection.execute(_sql.lock_rebuild, rebuild.key).fetchone() is None:
             return False
-        refresh(self._client, rebuild.indices.building or "")
+        refresh(self._client, rebuild.target)
         ensure_indices(self._client, rebuild.indices.switched())
         self._connection.execute(_sql.finish_rebuild, rebuild.key)
         self._connection.execute(_sql.delete_mark, {"index_name": rebuild.indices.serving})
@@ -197,7 +194,7 @@ class Reindexer:
             self._connection.execute(
                 _sql.record_mark,
                 {
-                    "index_name": rebuild.indices.building,
+                    "index_name": rebuild.target,
                     "newest_id": newest.highest_id,
                     "newest_seq_no": newest.highest,
                     **rebuild.span,

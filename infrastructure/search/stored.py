@@ -1,15 +1,15 @@
 """What PostgreSQL says that the index should hold: a month's signals in order, and single ones with their state."""
 
-from collections.abc import Collection, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from itertools import chain
 from typing import NamedTuple
 
 from psycopg.rows import class_row
 
-from common.database.partitions import month_start
 from common.database.queries import Queries
 from common.search.documents import SignalRow
+from common.search.generations import span_of
 from infrastructure.database.connections import Connection
 
 _PAGE_SIGNALS = 1000  # what memory holds of them
@@ -24,12 +24,6 @@ class Position(NamedTuple):
     signal_id: str
 
 
-def span_of(month: date) -> dict[str, datetime]:
-    """The month's first instant and that of the next one, as parameters of a statement."""
-    starts = datetime(month.year, month.month, 1, tzinfo=UTC)
-    return {"received_from": starts, "received_until": month_start(starts, 1)}
-
-
 class StoredSignals:
     """Reads signals through `connection`, which is in autocommit mode: each read sees what is committed by then.
 
@@ -39,10 +33,15 @@ class StoredSignals:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def count(self, month: date | None = None) -> dict[date, int]:
-        """How many signals were received in each month, or in this one; months without any are left out."""
-        span = span_of(month) if month else {"received_from": None, "received_until": None}
-        return dict(self._connection.execute(_sql.count_signals, span).fetchall())
+    def count(self, months: Collection[date] = ()) -> dict[date, int]:
+        """How many signals each of `months`, or of all, has; months without any are left out."""
+        everything = {"received_from": None, "received_until": None}
+        spans: Sequence[Mapping[str, datetime | None]] = [span_of(month) for month in months] or [everything]
+        return {
+            month: signals
+            for span in spans
+            for month, signals in self._connection.execute(_sql.count_signals, span)
+        }
 
     def pages(
         self, month: date, limit: int = _PAGE_SIGNALS, *, through: Position | None = None
@@ -52,11 +51,11 @@ class StoredSignals:
         In the order of their primary key, backwards, from the one that comes after `through`. What is stored
         meanwhile is left out, as far as it was received after what was read.
         """
-        place = span_of(month) | {"limit": limit}
+        bounds = span_of(month) | {"limit": limit}
         while True:
             at, signal_id = through or (None, None)
             with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
-                cursor.execute(_sql.list_signals, place | {"through_at": at, "through_id": signal_id})
+                cursor.execute(_sql.list_signals, bounds | {"through_at": at, "through_id": signal_id})
                 page = cursor.fetchall()
             if not page:
                 return

@@ -4,8 +4,8 @@ Both sides are read from the newest signal to the oldest and matched. Events flo
 not of the same instant: so what seems to differ is looked at again, as it is by then, before it is called a difference.
 """
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, get_args
@@ -15,7 +15,8 @@ from elasticsearch import Elasticsearch
 
 from common.search.documents import SignalRow
 from common.search.generations import share_generations
-from common.search.template import ALIAS
+from common.search.indices import list_indices
+from common.search.template import month_of
 from infrastructure.database.connections import Connection
 from infrastructure.search.indexed import IndexedDocument, IndexedDocuments
 from infrastructure.search.matching import Suspect, differing_fields, find_suspects
@@ -26,8 +27,6 @@ Kind = Literal["missing", "stale", "extra", "refused", "hidden"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _SECOND_LOOK = 500  # so many at a time
-
-_MONTH = re.compile(rf"{ALIAS}-(\d{{4}})-(0[1-9]|1[0-2])(?:-g\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,7 @@ class Verifier:
 
     def __init__(self, connection: Connection, client: Elasticsearch, progress: Progress) -> None:
         self._connection = connection
+        self._client = client
         self._stored = StoredSignals(connection)
         self._indexed = IndexedDocuments(client)
         self._progress = progress
@@ -101,11 +101,9 @@ class Verifier:
         # No index takes over from another meanwhile.
         with self._connection.transaction():
             generations = share_generations(self._connection)
-            behind = self._indexed.list_indices()
-        by_month = {name: month for name in sorted(behind) if behind[name] and (month := _month_of(name))}
-        counts: dict[date, int] = {}
-        for each in months or (None,):
-            counts |= self._stored.count(each)
+            behind = list_indices(self._client)
+        by_month = {name: month for name in sorted(behind) if behind[name] and (month := month_of(name))}
+        counts = self._stored.count(months)
         tasks = []
         for month in sorted(set(months) or counts.keys() | set(by_month.values())):
             serving = generations.of_month(month).serving
@@ -117,8 +115,10 @@ class Verifier:
             ]
         return tasks
 
-    def compare(self, task: Task, report: MonthReport) -> Iterator[list[Difference]]:
+    def compare(self, task: Task, report: MonthReport) -> Generator[list[Difference], None, None]:
         """Yield what differs, some at a time, and count it and all else in `report`.
+
+        Close it if it is not read to its end, so that the server need not keep the index as it was.
 
         Raises:
             VerifyError: the index was replaced meanwhile, or the server cannot list it.
@@ -132,11 +132,13 @@ class Verifier:
                 Difference("hidden", task.label, task.index, detail="not behind the alias: searches miss it")
             ]
         suspects: list[Suspect] = []
-        for suspect in find_suspects(self._rows(task, report), self._documents(task, report)):
-            suspects.append(suspect)
-            if len(suspects) >= _SECOND_LOOK:
-                yield self._look_again(task, suspects, report)
-                suspects = []
+        # Closed here: a traceback that leads through the matching would keep it open for longer than the client.
+        with closing(self._indexed.walk(task.index)) as documents:
+            for suspect in find_suspects(self._rows(task, report), _counted(documents, report)):
+                suspects.append(suspect)
+                if len(suspects) >= _SECOND_LOOK:
+                    yield self._look_again(task, suspects, report)
+                    suspects = []
         if suspects:
             yield self._look_again(task, suspects, report)
 
@@ -147,11 +149,6 @@ class Verifier:
             report.signals += 1
             self._progress.advance(1)
             yield row
-
-    def _documents(self, task: Task, report: MonthReport) -> Iterator[tuple[int, IndexedDocument]]:
-        for each in self._indexed.walk(task.index):
-            report.documents += 1
-            yield each
 
     def _look_again(self, task: Task, suspects: Sequence[Suspect], report: MonthReport) -> list[Difference]:
         """What of these still differs; in this order, so that whatever is written meanwhile counts as written."""
@@ -165,6 +162,7 @@ class Verifier:
         for each, stored in suspects:
             row, found = rows.get(each), documents.get(each)
             kind, detail = _judge(row, found)
+            # Stored or gone meanwhile; or the document of a signal that is suspect by itself: each id is told once.
             if kind is None or stored != (row is not None):
                 continue
             if stored and each in pending:
@@ -177,6 +175,14 @@ class Verifier:
             version = found.version if found else None
             differences.append(Difference(kind, task.label, task.index, each, tenant, detail, version))
         return differences
+
+
+def _counted(
+    documents: Iterable[tuple[int, IndexedDocument]], report: MonthReport
+) -> Iterator[tuple[int, IndexedDocument]]:
+    for each in documents:
+        report.documents += 1
+        yield each
 
 
 def _judge(row: SignalRow | None, found: IndexedDocument | None) -> tuple[Kind | None, str]:
@@ -193,9 +199,3 @@ def _is_signal_id(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def _month_of(index: str) -> date | None:
-    """The month that an index is named after; None for indices that are not ours."""
-    found = _MONTH.fullmatch(index)
-    return date(int(found[1]), int(found[2]), 1) if found else None

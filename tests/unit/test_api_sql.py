@@ -20,6 +20,7 @@ WITHOUT_TENANT = {
     "next_batch_id",
 }.union(
     Queries("worker", "index_marks.sql"),
+    Queries("worker", "refill.sql"),
     Queries("common.search", "generations.sql"),
     Queries("common.database", "partitions.sql"),
     Queries("common.database", "data_indexes.sql"),

@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import msgspec
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.search.documents import MAX_TEXT_CHARACTERS, SignalRow, document
-from common.search.template import index_name
+from common.search.template import generation_of, index_name, month_of
 
 ROW = SignalRow(
     tenant_id=7,
@@ -112,3 +112,25 @@ def test_any_year_of_occurrence_keeps_four_digits(instant: datetime, shown: str)
 def test_the_month_of_an_index_is_that_of_utc() -> None:
     assert index_name(datetime(2026, 12, 1, 1, 0, tzinfo=timezone(timedelta(hours=2)))) == "signals-2026-11"
     assert index_name(datetime(203, 4, 5, tzinfo=UTC)) == "signals-0203-04"
+
+
+@pytest.mark.parametrize("generation", [1, 2, 13])
+def test_the_name_of_an_index_tells_its_month_and_generation(generation: int) -> None:
+    name = index_name(date(203, 4, 5), generation)
+
+    assert (month_of(name), generation_of(name)) == (date(203, 4, 1), generation)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "signals",
+        "signals-2026-13",
+        "signals-0000-01",
+        "signals-2026-11-g",
+        "signals-2026-11-old",
+        "my-signals-2026-11",
+    ],
+)
+def test_an_index_of_another_name_is_of_no_month(name: str) -> None:
+    assert (month_of(name), generation_of(name)) == (None, 0)

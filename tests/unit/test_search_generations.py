@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
 from common.search.generations import Generations, MonthIndices
 from common.search.template import index_name
+from infrastructure.search.rebuilds import Rebuild
 
 NOVEMBER = date(2026, 11, 1)
 
@@ -34,3 +36,11 @@ def test_the_month_is_that_of_the_instant_in_utc(generation: int) -> None:
     generations = Generations([MonthIndices(NOVEMBER, generation)])
 
     assert generations.of(received_at).serving == index_name(received_at, generation)
+
+
+def test_a_rebuild_that_is_not_begun_never_writes_to_the_index_that_serves() -> None:
+    indices = MonthIndices(NOVEMBER, generation=2)
+
+    assert Rebuild(replace(indices, rebuilding=3), signals=0).target == "signals-2026-11-g3"
+    with pytest.raises(ValueError, match="2026-11"):
+        _ = Rebuild(indices, signals=0).target

@@ -137,43 +137,37 @@ def _listed(filters: Parameters, *limits: Callable[[Asking], Parameters]) -> Cal
     return parameters
 
 
+def _of_all_lists(
+    title: str,
+    statement: LiteralString,
+    *limits: Callable[[Asking], Parameters],
+    unfiltered: tuple[int, int],
+    filtered: tuple[int, int] = _ANY,
+) -> tuple[Query, ...]:
+    """A query for each of `_LISTS`, whose name goes into `title`, and the rows to be found without and with filters."""
+    return tuple(
+        Query(
+            title.format(name),
+            statement,
+            _listed(filters, *limits),
+            rows=filtered if filters else unfiltered,
+        )
+        for name, filters in _LISTS.items()
+    )
+
+
 QUERIES = (
     Query("event by id", _events.find_event, Asking.event, one_partition=True, rows=_ONE),
     Query("signal by id", _signals.find_signal, Asking.event, one_partition=True, rows=_ONE),
     Query("events of a trace", _events.list_events_of_trace, Asking.trace, rows=_ONE),
     Query("timeline", _signals.list_timeline, lambda a: a.list(customer_id=a.customer()), rows=_SOME),
     Query("timeline, a week", _signals.list_timeline, lambda a: a.list(customer_id=a.customer(), **_week(a))),
-    *(
-        Query(
-            f"signals of a customer, {name}",
-            _signals.list_signals_of_customer,
-            _listed(filters, _of_customer),
-            rows=_ANY if filters else _SOME,
-        )
-        for name, filters in _LISTS.items()
+    *_of_all_lists(
+        "signals of a customer, {}", _signals.list_signals_of_customer, _of_customer, unfiltered=_SOME
     ),
-    *(
-        Query(f"signals, {name}", _signals.list_signals, _listed(filters), rows=_FULL)
-        for name, filters in _LISTS.items()
-    ),
-    *(
-        Query(
-            f"signals, {name}, a week",
-            _signals.list_signals,
-            _listed(filters, _week),
-            rows=_ANY if filters else _FULL,
-        )
-        for name, filters in _LISTS.items()
-    ),
-    *(
-        Query(
-            f"signals, {name}, a later page",
-            _signals.list_signals,
-            _listed(filters, Asking.position),
-            rows=_ANY if filters else _FULL,
-        )
-        for name, filters in _LISTS.items()
-    ),
+    *_of_all_lists("signals, {}", _signals.list_signals, unfiltered=_FULL, filtered=_FULL),
+    *_of_all_lists("signals, {}, a week", _signals.list_signals, _week, unfiltered=_FULL),
+    *_of_all_lists("signals, {}, a later page", _signals.list_signals, Asking.position, unfiltered=_FULL),
     Query("customers by score", _customers.list_hottest, Asking.list, rows=_FULL),
     Query("customers by score, a later page", _customers.list_cooler, _score),
     Query("customer by id", _customers.find_customer, lambda a: a.list(customer_id=a.customer()), rows=_ONE),

@@ -1,25 +1,30 @@
-"""The table of event families, each one function that draws one input; a new family is one more function."""
+"""Tables of families, each one function that draws one input; a new family is one more function."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fuzzing.draft import Input, Source
 
-Family = Callable[[Source], Input]
-
-EVENT_FAMILIES: dict[str, Family] = {}
-"""Every family by its name."""
-
-BULKY: set[str] = set()
-"""Families whose inputs are so large that they are drawn seldom."""
+Draw = TypeVar("Draw", bound=Callable[..., Any])
 
 
-def family(draw: Family) -> Family:
-    """Enter a family into the table under its function's name."""
-    EVENT_FAMILIES[draw.__name__] = draw
-    return draw
+class Families(dict[str, Draw]):
+    """Every family by its name; `bulky` are those whose inputs are so large that they are drawn seldom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bulky: set[str] = set()
+
+    def family(self, draw: Draw) -> Draw:
+        """Enter a family under its function's name."""
+        self[draw.__name__] = draw
+        return draw
+
+    def bulky_family(self, draw: Draw) -> Draw:
+        """Enter a family that is to be drawn seldom."""
+        self.bulky.add(draw.__name__)
+        return self.family(draw)
 
 
-def bulky_family(draw: Family) -> Family:
-    """Enter a family that is to be drawn seldom."""
-    BULKY.add(draw.__name__)
-    return family(draw)
+EVENT_FAMILIES: Families[Callable[[Source], Input]] = Families()
+family, bulky_family = EVENT_FAMILIES.family, EVENT_FAMILIES.bulky_family

@@ -1,9 +1,9 @@
-"""Signals, an index stage and rebuilds for the tests here, which can import the module `indexing`."""
+"""Signals, an index stage and rebuilds for the tests here, which can import the modules beside this one."""
 
-import io
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,19 @@ import psycopg
 import pytest
 from elasticsearch import Elasticsearch
 from psycopg_pool import ConnectionPool
-from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from indexing import NOVEMBER, SignalStore
+from indexing import NOVEMBER, AddIndexed, MakeStage, SignalStore, drain
+from rebuilding import Rebuilds
+from verifying import Verify, verify_with
 
 from common.metrics import Metrics
 from common.search import template
 from common.search.client import open_client
 from common.settings import Settings
-from infrastructure.search import rebuilds
+from infrastructure.search import rebuilds as rebuilds_module
 from infrastructure.search import reindex as reindex_module
-from infrastructure.search.rebuilds import plan_rebuilds
-from infrastructure.search.reindex import Reindexer
-from infrastructure.search.reindex_progress import LineProgress
 from worker.index import IndexStage
 
 LAG_SECONDS = 2.0
@@ -39,6 +37,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[SignalStore]:
+    # On a connection of its own, as what is tested may hold up the other one.
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield SignalStore(connection)
 
@@ -55,7 +54,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def make_stage(pool: ConnectionPool, client: Elasticsearch, metrics: Metrics) -> Callable[..., IndexStage]:
+def make_stage(pool: ConnectionPool, client: Elasticsearch, metrics: Metrics) -> MakeStage:
     """Makes a stage of its own, for which every batch of `NOVEMBER` is two seconds old."""
 
     def make(client: Elasticsearch = client, **changes: Any) -> IndexStage:
@@ -67,69 +66,29 @@ def make_stage(pool: ConnectionPool, client: Elasticsearch, metrics: Metrics) ->
 
 
 @pytest.fixture
-def stage(make_stage: Callable[..., IndexStage]) -> IndexStage:
+def stage(make_stage: MakeStage) -> IndexStage:
     return make_stage()
 
 
 @pytest.fixture
-def lines() -> io.StringIO:
-    """What the rebuild says."""
-    return io.StringIO()
+def add_indexed(store: SignalStore, stage: IndexStage) -> AddIndexed:
+    def add(*arguments: Any, **options: Any) -> list[str]:
+        ids = store.add(*arguments, **options)
+        drain(stage)
+        return ids
+
+    return add
 
 
 @pytest.fixture
-def make_reindexer(
-    connection: psycopg.Connection, client: Elasticsearch, lines: io.StringIO
-) -> Callable[..., Reindexer]:
-    def make(**options: Any) -> Reindexer:
-        progress = LineProgress(Console(file=lines, width=200), quiet=False)
-        return Reindexer(
-            options.pop("connection", connection),
-            options.pop("client", client),
-            progress,
-            **{"page_signals": 4, "grace_seconds": 0.0, **options},
-        )
-
-    return make
+def rebuilds(connection: psycopg.Connection, client: Elasticsearch) -> Rebuilds:
+    return Rebuilds(connection, client)
 
 
 @pytest.fixture
-def reindex(connection: psycopg.Connection, make_reindexer: Callable[..., Reindexer]) -> Callable[..., int]:
-    """Rebuild what there is to rebuild; returns how many documents were copied."""
-
-    def run(*months: date, **options: Any) -> int:
-        return make_reindexer(**options).run(plan_rebuilds(connection, months))
-
-    return run
-
-
-class StopError(Exception):
-    """Ends a rebuild."""
-
-
-class StopAfter(LineProgress):
-    """Ends the rebuild once so many documents are copied."""
-
-    def __init__(self, documents: int) -> None:
-        super().__init__(Console(file=io.StringIO()), quiet=True)
-        self._left = documents
-
-    def advance(self, documents: int) -> None:
-        self._left -= documents
-        if self._left <= 0:
-            raise StopError
-
-
-@pytest.fixture
-def interrupt(connection: psycopg.Connection, client: Elasticsearch) -> Callable[..., None]:
-    """Begin a rebuild and end it once so many documents are copied."""
-
-    def begin(documents: int, *months: date) -> None:
-        reindexer = Reindexer(connection, client, StopAfter(documents), page_signals=4, grace_seconds=0)
-        with pytest.raises(StopError):
-            reindexer.run(plan_rebuilds(connection, months))
-
-    return begin
+def verify(database_url: str, elasticsearch_url: str, tmp_path: Path) -> Verify:
+    servers = {"DATABASE_URL": database_url, "ELASTICSEARCH_URL": elasticsearch_url}
+    return partial(verify_with, servers, tmp_path / "differences.ndjson")
 
 
 @pytest.fixture
@@ -138,7 +97,7 @@ def raised_template(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def release() -> None:
         newer = template.TEMPLATE_VERSION + 1
-        for module in (template, rebuilds, reindex_module):
+        for module in (template, rebuilds_module, reindex_module):
             monkeypatch.setattr(module, "TEMPLATE_VERSION", newer)
         properties = {**template._MAPPINGS["properties"], "text": {"type": "keyword"}}
         monkeypatch.setitem(template._MAPPINGS, "properties", properties)

@@ -20,6 +20,20 @@ OCTOBER = datetime(2026, 10, 5, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 NOVEMBER_INDEX = "signals-2026-11"
 
+DATA: dict[str, Any] = {
+    "amount": 0.1,
+    "many": 123456789012345678901234567890,
+    "whole": 2.0,
+    "nested": [{"a": -1e20}, None, True, ""],
+}
+"""What servers may keep each in their own way."""
+
+MakeStage = Callable[..., IndexStage]
+"""Makes an index stage, on another `client` if given, with changed settings."""
+
+AddIndexed = Callable[..., list[str]]
+"""Stores a batch of signals as `SignalStore.add` does, and has it indexed; returns their ids in order."""
+
 
 class SignalStore:
     """Stores signals with their outbox rows, as the ingest stage does, and knows all of their ids."""
@@ -35,7 +49,7 @@ class SignalStore:
         received_at: datetime = NOVEMBER,
         tenant_id: int = 1,
         customer_id: str = "c-1",
-        data: Mapping[str, Any] = {"amount": 9.90, "note": "blue bicycle"},
+        data: Mapping[str, Any] = DATA,
     ) -> list[str]:
         """One batch, numbered from 1 on; returns the ids in order."""
         with self.connection.transaction():
@@ -78,6 +92,26 @@ class SignalStore:
         return [
             batch for (batch,) in self.rows("SELECT batch_id FROM outbox WHERE indexed_at IS NULL ORDER BY 1")
         ]
+
+    def put_off(self) -> dict[int, int]:
+        """How often each batch was put off; those that never were are left out."""
+        return dict(self.rows("SELECT batch_id, attempts FROM outbox WHERE put_off_until IS NOT NULL"))
+
+    def set_due(self, interval: str) -> None:
+        """Make what was put off due in `interval` from now."""
+        self.execute(
+            "UPDATE outbox SET put_off_until = now() + %s::interval WHERE put_off_until IS NOT NULL",
+            (interval,),
+        )
+
+    def let_time_pass(self, interval: str) -> None:
+        """Make it longer ago that documents were indexed and marks were made."""
+        self.execute(
+            "UPDATE index_marks SET checkpoint_at = checkpoint_at - %(by)s::interval,"
+            " next_checkpoint_at = next_checkpoint_at - %(by)s::interval",
+            {"by": interval},
+        )
+        self.execute("UPDATE outbox SET indexed_at = indexed_at - %(by)s::interval", {"by": interval})
 
 
 def drain(stage: IndexStage) -> int:
@@ -136,16 +170,6 @@ def with_bulk_answers(url: str, change: Callable[[dict[str, Any]], dict[str, Any
         return answer
 
     return with_requests(url, around)
-
-
-def let_time_pass(store: SignalStore, interval: str) -> None:
-    """Make it longer ago that documents were indexed and marks were made."""
-    store.execute(
-        "UPDATE index_marks SET checkpoint_at = checkpoint_at - %(by)s::interval,"
-        " next_checkpoint_at = next_checkpoint_at - %(by)s::interval",
-        {"by": interval},
-    )
-    store.execute("UPDATE outbox SET indexed_at = indexed_at - %(by)s::interval", {"by": interval})
 
 
 def resends(metrics: Metrics) -> float:

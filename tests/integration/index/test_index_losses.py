@@ -12,11 +12,12 @@ from indexing import (
     NOVEMBER,
     NOVEMBER_INDEX,
     OCTOBER,
+    MakeStage,
     SignalStore,
     drain,
     indexed,
-    let_time_pass,
     resends,
+    with_bulk_answers,
     with_requests,
 )
 from search_server import SearchServer
@@ -24,7 +25,6 @@ from structlog.testing import capture_logs
 
 from common.metrics import Metrics
 from infrastructure.local.folder import DataFolder
-from worker.index import IndexStage
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def elasticsearch_url(server: SearchServer) -> str:
 @pytest.fixture
 def settled(
     server: SearchServer,
-    make_stage: Callable[..., IndexStage],
+    make_stage: MakeStage,
     store: SignalStore,
 ) -> set[str]:
     """The ids of documents that the server has on disk for good, written long before the checkpoint and after it."""
     for _ in range(3):
         store.add(2)
         drain(make_stage())
-        let_time_pass(store, "10 minutes")
+        store.let_time_pass("10 minutes")
     server.keep()
     drain(make_stage())
     return set(store.ids)
@@ -70,11 +70,7 @@ def losses(lines: list[Any]) -> list[tuple[bool, bool, bool]]:
 
 
 def test_documents_lost_by_a_killed_server_come_back_by_themselves(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
     kept = settled
     for _ in range(5):
@@ -101,7 +97,7 @@ def test_stages_side_by_side_act_upon_a_loss_once(
     client: Elasticsearch,
     server: SearchServer,
     settled: set[str],
-    make_stage: Callable[..., IndexStage],
+    make_stage: MakeStage,
     store: SignalStore,
     metrics: Metrics,
 ) -> None:
@@ -122,15 +118,11 @@ def test_stages_side_by_side_act_upon_a_loss_once(
 
 
 def test_a_server_that_restarted_gets_the_last_minutes_again(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
     store.add(5)
     drain(make_stage())
-    let_time_pass(store, "10 minutes")
+    store.let_time_pass("10 minutes")
     server.stop()
     server.start()
 
@@ -142,11 +134,7 @@ def test_a_server_that_restarted_gets_the_last_minutes_again(
 
 
 def test_what_a_restarted_server_still_has_is_not_written_again(
-    client: Elasticsearch,
-    server: SearchServer,
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
-    metrics: Metrics,
+    client: Elasticsearch, server: SearchServer, make_stage: MakeStage, store: SignalStore, metrics: Metrics
 ) -> None:
     def numbers() -> dict[str, int]:
         return {
@@ -167,11 +155,7 @@ def test_what_a_restarted_server_still_has_is_not_written_again(
 
 
 def test_a_loss_is_found_by_its_numbers_where_restarts_cannot_be_seen(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
     def without_nodes(request: str, send: Callable[[], Any]) -> Any:
         answer = send()
@@ -194,22 +178,20 @@ def test_a_loss_between_writing_and_marking_is_made_good(
     client: Elasticsearch,
     server: SearchServer,
     settled: set[str],
-    make_stage: Callable[..., IndexStage],
+    make_stage: MakeStage,
     store: SignalStore,
     noticed: bool,
 ) -> None:
     """Whether or not another stage notices it before this one marks what it wrote."""
 
-    def restart_after_bulk(request: str, send: Callable[[], Any]) -> Any:
-        answer = send()
-        if "/_bulk" in request:
-            server.forget()
-            if noticed:
-                drain(make_stage())
+    def forget_what_was_written(answer: dict[str, Any]) -> dict[str, Any]:
+        server.forget()
+        if noticed:
+            drain(make_stage())
         return answer
 
     store.add(5)
-    with with_requests(server.url, restart_after_bulk) as unlucky:
+    with with_bulk_answers(server.url, forget_what_was_written) as unlucky:
         make_stage(unlucky).step(0)
     assert indexed(client).keys() == settled
     assert bool(store.pending()) == noticed, "what another stage saw lost must not be marked"
@@ -220,20 +202,13 @@ def test_a_loss_between_writing_and_marking_is_made_good(
 
 
 def test_a_stage_that_dies_between_writing_and_marking_loses_nothing(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
-    def die_after_bulk(request: str, send: Callable[[], Any]) -> Any:
-        answer = send()
-        if "/_bulk" in request:
-            raise KeyboardInterrupt
-        return answer
+    def die(_: dict[str, Any]) -> dict[str, Any]:
+        raise KeyboardInterrupt
 
     store.add(5)
-    with with_requests(server.url, die_after_bulk) as dying, pytest.raises(KeyboardInterrupt):
+    with with_bulk_answers(server.url, die) as dying, pytest.raises(KeyboardInterrupt):
         make_stage(dying).step(0)
     server.forget()
     assert len(store.pending()) == 1
@@ -244,11 +219,7 @@ def test_a_stage_that_dies_between_writing_and_marking_loses_nothing(
 
 
 def test_a_server_that_lost_everything_gets_every_month_again(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
     for received_at in (NOVEMBER, OCTOBER) * 3:
         store.add(30, received_at=received_at)
@@ -265,16 +236,12 @@ def test_a_server_that_lost_everything_gets_every_month_again(
 
 
 def test_a_snapshot_from_before_the_last_minutes_is_completed(
-    client: Elasticsearch,
-    server: SearchServer,
-    settled: set[str],
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
+    client: Elasticsearch, server: SearchServer, settled: set[str], make_stage: MakeStage, store: SignalStore
 ) -> None:
     for _ in range(3):
         store.add(5)
         drain(make_stage())
-        let_time_pass(store, "10 minutes")
+        store.let_time_pass("10 minutes")
     server.forget()
     assert indexed(client).keys() == settled
 

@@ -1,26 +1,21 @@
 """What is remembered of the indices while nothing is lost, and what upkeep and retention leave of it."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from elasticsearch import Elasticsearch
-from indexing import NOVEMBER, NOVEMBER_INDEX, OCTOBER, SignalStore, drain, indexed, let_time_pass, resends
+from indexing import NOVEMBER, NOVEMBER_INDEX, OCTOBER, MakeStage, SignalStore, drain, indexed, resends
 
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.client import open_client
-from worker.index import IndexStage
 from worker.maintenance import delete_indexed_outbox
 
 
 def test_nothing_is_sent_again_while_nothing_is_lost(
-    client: Elasticsearch,
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
-    metrics: Metrics,
+    client: Elasticsearch, make_stage: MakeStage, store: SignalStore, metrics: Metrics
 ) -> None:
     for received_at in (NOVEMBER, OCTOBER) * 15:
         store.add(20, received_at=received_at)
@@ -45,7 +40,7 @@ def test_nothing_is_sent_again_while_nothing_is_lost(
 
 
 def test_a_month_that_retention_dropped_is_forgotten(
-    client: Elasticsearch, make_stage: Callable[..., IndexStage], store: SignalStore
+    client: Elasticsearch, make_stage: MakeStage, store: SignalStore
 ) -> None:
     store.add(2, received_at=OCTOBER)
     drain(make_stage())
@@ -59,10 +54,7 @@ def test_a_month_that_retention_dropped_is_forgotten(
 
 
 def test_an_index_that_a_rebuilt_one_replaced_is_not_missed(
-    client: Elasticsearch,
-    make_stage: Callable[..., IndexStage],
-    store: SignalStore,
-    metrics: Metrics,
+    client: Elasticsearch, make_stage: MakeStage, store: SignalStore, metrics: Metrics
 ) -> None:
     store.add(2)
     drain(make_stage())
@@ -76,20 +68,18 @@ def test_an_index_that_a_rebuilt_one_replaced_is_not_missed(
 
 
 def test_upkeep_keeps_the_rows_that_a_loss_would_need(
-    connection: psycopg.Connection, make_stage: Callable[..., IndexStage], store: SignalStore
+    connection: psycopg.Connection, make_stage: MakeStage, store: SignalStore
 ) -> None:
     for _ in range(3):
         store.add(1)
         drain(make_stage())
-        let_time_pass(store, "1 hour")
+        store.let_time_pass("1 hour")
 
     assert delete_indexed_outbox(connection, datetime.now(UTC) - timedelta(minutes=15)) == 1
     assert store.value("SELECT count(*) FROM outbox") == 2
 
 
-def test_an_idle_stage_does_not_mind_that_search_is_away(
-    make_stage: Callable[..., IndexStage], store: SignalStore
-) -> None:
+def test_an_idle_stage_does_not_mind_that_search_is_away(make_stage: MakeStage, store: SignalStore) -> None:
     store.add(1)
     drain(make_stage())
 
@@ -103,7 +93,7 @@ def test_an_idle_stage_does_not_mind_that_search_is_away(
 
 
 def test_a_month_that_the_former_release_began_to_send_again_is_sent_from_its_beginning(
-    client: Elasticsearch, make_stage: Callable[..., IndexStage], store: SignalStore
+    client: Elasticsearch, make_stage: MakeStage, store: SignalStore
 ) -> None:
     for number in range(9):
         store.add(2, received_at=OCTOBER + timedelta(days=number))

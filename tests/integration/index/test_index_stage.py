@@ -7,12 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from elasticsearch import Elasticsearch
-from indexing import NOVEMBER_INDEX, SignalStore, drain, indexed, sources
+from indexing import NOVEMBER_INDEX, MakeStage, SignalStore, drain, indexed, sources
 from psycopg_pool import ConnectionPool
 
 from common.metrics import Metrics
 from common.search.template import ALIAS, TEMPLATE
+from worker import index as index_module
 from worker.index import IndexStage
 from worker.outbox import lock_due_rows
 
@@ -59,7 +61,7 @@ def test_a_burst_is_found_at_the_first_pause(
 def test_a_document_says_what_its_row_says(
     store: SignalStore, client: Elasticsearch, stage: IndexStage
 ) -> None:
-    (stored,) = store.add(1)
+    (stored,) = store.add(1, data={"amount": 9.90, "note": "blue bicycle"})
 
     stage.step(0)
 
@@ -109,9 +111,7 @@ def test_a_batch_that_is_sent_again_does_not_count_as_late(
     assert metrics.registry.get_sample_value("sspp_index_lag_seconds_count") == 3
 
 
-def test_a_batch_is_as_large_as_the_settings_say(
-    store: SignalStore, make_stage: Callable[..., IndexStage]
-) -> None:
+def test_a_batch_is_as_large_as_the_settings_say(store: SignalStore, make_stage: MakeStage) -> None:
     for _ in range(6):
         store.add(2)
     stage = make_stage(batch_events=4)
@@ -119,17 +119,36 @@ def test_a_batch_is_as_large_as_the_settings_say(
     assert [stage.step(0) for _ in range(4)] == [4, 4, 4, 0]
 
 
-def test_a_row_larger_than_a_batch_is_taken_alone(
-    store: SignalStore, make_stage: Callable[..., IndexStage]
-) -> None:
+def test_a_row_larger_than_a_batch_is_taken_alone(store: SignalStore, make_stage: MakeStage) -> None:
     store.add(5)
     store.add(5)
 
     assert make_stage(batch_events=2).step(0) == 5
 
 
+def test_only_a_batch_that_took_all_there_was_is_followed_by_a_pause(
+    store: SignalStore, make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(index_module.time, "sleep", pauses.append)
+    for _ in range(5):
+        store.add(2)
+    small = make_stage(batch_events=4)
+
+    assert [(small.step(0), len(pauses)) for _ in range(3)] == [(4, 0), (4, 0), (2, 1)]
+
+    # As many rows as one batch may have, and one more; retention dropped what they name.
+    store.execute(
+        "INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)"
+        " SELECT nextval('batch_ids'), 1, ARRAY[gen_random_uuid()], now(), now() FROM generate_series(1, 501)"
+    )
+    large = make_stage()
+
+    assert [(large.step(0), len(pauses)) for _ in range(2)] == [(500, 1), (1, 2)]
+
+
 def test_a_stage_locks_no_more_than_its_batch(
-    pool: ConnectionPool, store: SignalStore, make_stage: Callable[..., IndexStage]
+    pool: ConnectionPool, store: SignalStore, make_stage: MakeStage
 ) -> None:
     for _ in range(4):
         store.add(2)
@@ -142,7 +161,7 @@ def test_a_stage_locks_no_more_than_its_batch(
 
 
 def test_stages_side_by_side_index_each_row_once(
-    store: SignalStore, client: Elasticsearch, make_stage: Callable[..., IndexStage]
+    store: SignalStore, client: Elasticsearch, make_stage: MakeStage
 ) -> None:
     for _ in range(30):
         store.add(2)

@@ -3,51 +3,34 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from elasticsearch import Elasticsearch
-from indexing import NOVEMBER_INDEX, OCTOBER, SignalStore, drain, indexed, with_bulk_answers, with_requests
+from indexing import (
+    NOVEMBER_INDEX,
+    MakeStage,
+    SignalStore,
+    drain,
+    indexed,
+    with_bulk_answers,
+    with_requests,
+)
 from structlog.testing import capture_logs
 
-from common.database.queries import Queries
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.client import open_client
-from common.search.template import ALIAS, ensure_template, index_name
+from common.search.template import ALIAS, ensure_template
 from worker.index import IndexStage
-from worker.outbox import pause_after
-
-
-def put_off(store: SignalStore) -> dict[int, int]:
-    """How often each batch was put off; those that never were are left out."""
-    return dict(store.rows("SELECT batch_id, attempts FROM outbox WHERE put_off_until IS NOT NULL"))
-
-
-def set_due(store: SignalStore, interval: str) -> None:
-    """Make what was put off due in `interval` from now."""
-    store.execute(
-        "UPDATE outbox SET put_off_until = now() + %s::interval WHERE put_off_until IS NOT NULL", (interval,)
-    )
 
 
 def failures(store: SignalStore) -> list[tuple[Any, ...]]:
     return store.rows("SELECT signal_id::text, tenant_id, status, reason FROM index_failures")
 
 
-@pytest.fixture
-def locked_month(client: Elasticsearch) -> str:
-    """The name of an index of one month that takes no writes."""
-    ensure_template(client)
-    name = index_name(OCTOBER)
-    client.indices.create(index=name, settings={"index.blocks.write": True})
-    return name
-
-
 def test_rows_stay_pending_while_search_is_away(
-    store: SignalStore, make_stage: Callable[..., IndexStage], stage: IndexStage
+    store: SignalStore, make_stage: MakeStage, stage: IndexStage
 ) -> None:
     store.add(2)
     with open_client("http://127.0.0.1:1") as nowhere:
@@ -56,7 +39,7 @@ def test_rows_stay_pending_while_search_is_away(
             with pytest.raises(SearchUnavailableError):
                 away.step(0)
     assert store.pending() == [1]
-    assert put_off(store) == {}
+    assert store.put_off() == {}
 
     assert stage.step(0) == 2
     assert store.pending() == []
@@ -66,7 +49,7 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
     store: SignalStore,
     client: Elasticsearch,
     elasticsearch_url: str,
-    make_stage: Callable[..., IndexStage],
+    make_stage: MakeStage,
     stage: IndexStage,
     metrics: Metrics,
 ) -> None:
@@ -80,7 +63,7 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
     with with_bulk_answers(elasticsearch_url, refuse_one) as busy_client, capture_logs() as lines:
         assert make_stage(client=busy_client).step(0) == 6
 
-    assert put_off(store) == dict.fromkeys(store.pending(), 1)
+    assert store.put_off() == dict.fromkeys(store.pending(), 1)
     assert len(store.pending()) == 1
     assert metrics.registry.get_sample_value("sspp_documents_put_off_total") == 1
     (line,) = [line for line in lines if line["event"] == "documents_put_off"]
@@ -91,7 +74,7 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
         "statuses": {"429": 1},
     }
 
-    set_due(store, "0")
+    store.set_due("0")
     assert stage.step(0) == 2
     assert store.pending() == []
     assert failures(store) == []
@@ -99,7 +82,7 @@ def test_a_batch_with_one_document_put_off_stays_pending_and_its_neighbours_do_n
 
 
 def test_what_was_written_without_an_answer_is_not_written_again(
-    store: SignalStore, client: Elasticsearch, elasticsearch_url: str, make_stage: Callable[..., IndexStage]
+    store: SignalStore, client: Elasticsearch, elasticsearch_url: str, make_stage: MakeStage
 ) -> None:
     """To replace a document may take longer than to write it: a slow request, sent again as it was, ends never."""
     store.add(2)
@@ -123,7 +106,7 @@ def test_what_was_written_without_an_answer_is_not_written_again(
 
 
 def test_a_request_that_fails_as_a_whole_puts_no_row_off(
-    store: SignalStore, elasticsearch_url: str, make_stage: Callable[..., IndexStage], metrics: Metrics
+    store: SignalStore, elasticsearch_url: str, make_stage: MakeStage, metrics: Metrics
 ) -> None:
     store.add(2)
 
@@ -134,12 +117,12 @@ def test_a_request_that_fails_as_a_whole_puts_no_row_off(
         make_stage(client=broken).step(0)
 
     assert store.pending() == [1]
-    assert put_off(store) == {}
+    assert store.put_off() == {}
     assert not metrics.registry.get_sample_value("sspp_documents_put_off_total")
 
 
 def test_an_index_that_the_server_refuses_to_make_is_waited_for(
-    store: SignalStore, elasticsearch_url: str, make_stage: Callable[..., IndexStage], stage: IndexStage
+    store: SignalStore, elasticsearch_url: str, make_stage: MakeStage, stage: IndexStage
 ) -> None:
     """As a cluster does that has as many shards as it may."""
 
@@ -161,96 +144,8 @@ def test_an_index_that_the_server_refuses_to_make_is_waited_for(
         make_stage(client=full).step(0)
 
     assert store.pending() == [1]
-    assert put_off(store) == {}
+    assert store.put_off() == {}
     assert stage.step(0) == 2
-
-
-@pytest.mark.usefixtures("locked_month")
-def test_newer_rows_are_indexed_while_older_ones_are_put_off(
-    store: SignalStore, client: Elasticsearch, make_stage: Callable[..., IndexStage]
-) -> None:
-    for _ in range(2):
-        store.add(2, received_at=OCTOBER)
-    newer = store.add(2)
-    stage = make_stage(batch_events=2)
-
-    assert [stage.step(0) for _ in range(3)] == [2, 2, 2]
-
-    assert set(indexed(client)) == set(newer)
-    assert store.pending() == [1, 2]
-
-
-@pytest.mark.usefixtures("locked_month")
-def test_rows_that_are_due_again_and_again_do_not_overtake_newer_ones(
-    store: SignalStore, make_stage: Callable[..., IndexStage]
-) -> None:
-    store.add(2, received_at=OCTOBER)
-    stage = make_stage(batch_events=2)
-    stage.step(0)
-    store.add(2)
-    set_due(store, "0")
-
-    assert stage.step(0) == 2
-
-    assert store.pending() == [1]
-
-
-def test_a_row_that_was_put_off_is_indexed_once_it_is_due(
-    store: SignalStore, client: Elasticsearch, stage: IndexStage, locked_month: str
-) -> None:
-    store.add(2, received_at=OCTOBER)
-    stage.step(0)
-    client.indices.put_settings(index=locked_month, settings={"index.blocks.write": None})
-
-    set_due(store, "1 hour")
-    assert stage.step(0) == 0
-    set_due(store, "0")
-    assert stage.step(0) == 2
-
-    assert indexed(client).keys() == store.ids
-    assert store.pending() == []
-
-
-@pytest.mark.usefixtures("locked_month")
-def test_the_backlog_does_not_count_what_is_put_off(store: SignalStore, stage: IndexStage) -> None:
-    store.add(2, received_at=OCTOBER)
-    stage.step(0)
-
-    set_due(store, "1 hour")
-    assert stage.backlog() == 0
-    set_due(store, "0")
-    assert stage.backlog() > 0
-
-
-@pytest.mark.usefixtures("locked_month")
-def test_a_row_is_put_off_for_longer_each_time(store: SignalStore, stage: IndexStage) -> None:
-    store.add(2, received_at=OCTOBER)
-    for attempts in range(1, 4):
-        store.execute("UPDATE outbox SET put_off_until = now()")
-        assert stage.step(0) == 2
-        assert put_off(store) == {1: attempts}
-    # Counted from the last step, which is later than created_at: the floor holds however slow the machine.
-    pause = store.value("SELECT put_off_until - created_at FROM outbox")
-    assert pause >= timedelta(seconds=pause_after(2))
-
-
-def test_the_pause_doubles_from_a_second_up_to_a_minute_for_ever() -> None:
-    assert [pause_after(attempts) for attempts in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert pause_after(2**31 - 1) == 60
-
-
-@pytest.mark.parametrize("statement", ["lock_pending_batches", "estimate_backlog"])
-def test_what_is_due_is_found_through_the_index_of_pending_rows(
-    connection: psycopg.Connection, statement: str
-) -> None:
-    query = getattr(Queries("worker", "outbox.sql"), statement)
-    # An empty table is cheapest to scan: forbid that, to see what the index can serve.
-    connection.execute("SET enable_seqscan = off")
-    plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}"))
-
-    assert "outbox_pending" in plan
-    assert "Index Cond: (COALESCE(put_off_until, created_at) <= now())" in plan
-    assert "Sort" not in plan
 
 
 def test_a_refused_document_is_recorded_and_sinks_no_neighbour(

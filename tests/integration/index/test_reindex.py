@@ -8,24 +8,24 @@ from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg
 import pytest
 from elasticsearch import Elasticsearch
-from indexing import NOVEMBER, OCTOBER, SignalStore, answers, drain, indices, month, sources
+from indexing import NOVEMBER, OCTOBER, AddIndexed, SignalStore, answers, drain, indices, month, sources
 from psycopg_pool import ConnectionPool
+from rebuilding import Rebuilds
 
 from common.search import template
 from common.search.generations import MonthIndices, read_generations, share_generations
 from common.search.template import ALIAS
 from infrastructure.search import copying
-from infrastructure.search.rebuilds import ReindexError, describe_rebuild, plan_rebuilds
+from infrastructure.search.rebuilds import ReindexError, describe_rebuild
 from worker.index import IndexStage
 
 STRAY = datetime(2020, 3, 31, 23, 59, 59, tzinfo=UTC)  # no partition is made for it: it lies in DEFAULT
 
 
 def test_all_months_get_new_indices_that_answer_as_the_former_ones_did(
-    store: SignalStore, stage: IndexStage, client: Elasticsearch, reindex: Callable[..., int]
+    store: SignalStore, stage: IndexStage, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
     for received_at, count in ((STRAY, 3), (OCTOBER, 4), (NOVEMBER, 9)):
         store.add(count, received_at=received_at)
@@ -33,7 +33,7 @@ def test_all_months_get_new_indices_that_answer_as_the_former_ones_did(
     client.indices.refresh(index=ALIAS)
     before = sources(client)
 
-    assert reindex() == 16
+    assert rebuilds.run() == 16
 
     assert sources(client) == before
     assert answers(client) == Counter(store.ids)
@@ -45,43 +45,40 @@ def test_all_months_get_new_indices_that_answer_as_the_former_ones_did(
 
 
 def test_what_is_stored_later_goes_to_the_new_index_alone(
-    store: SignalStore, stage: IndexStage, client: Elasticsearch, reindex: Callable[..., int]
+    store: SignalStore, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
     store.add()
-    reindex()
+    rebuilds.run()
 
-    store.add()
-    drain(stage)
+    add_indexed()
 
     assert answers(client) == Counter(store.ids)
     assert indices(client) == {"signals-2026-11-g2": True}
 
 
 def test_one_month_may_be_rebuilt_alone_and_again(
-    store: SignalStore, stage: IndexStage, client: Elasticsearch, reindex: Callable[..., int]
+    store: SignalStore, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(2, received_at=OCTOBER)
-    store.add(2)
-    drain(stage)
+    add_indexed(2, received_at=OCTOBER)
+    add_indexed(2)
 
     for _ in range(2):
-        assert reindex(month(OCTOBER)) == 2
+        assert rebuilds.run(month(OCTOBER)) == 2
 
     assert indices(client) == {"signals-2026-10-g3": True, "signals-2026-11": True}
     assert answers(client) == Counter(store.ids)
 
 
 def test_an_index_that_was_lost_is_made_anew(
-    store: SignalStore, stage: IndexStage, client: Elasticsearch, reindex: Callable[..., int]
+    store: SignalStore, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(5, received_at=OCTOBER)
-    store.add(5)
-    drain(stage)
+    add_indexed(5, received_at=OCTOBER)
+    add_indexed(5)
     for name in indices(client):
         client.indices.delete(index=name)
     client.indices.delete_index_template(name=template.TEMPLATE)
 
-    reindex()
+    rebuilds.run()
 
     assert answers(client) == Counter(store.ids)
     mapping = client.indices.get_mapping(index="signals-2026-11-g2")["signals-2026-11-g2"]["mappings"]
@@ -89,36 +86,32 @@ def test_an_index_that_was_lost_is_made_anew(
 
 
 def test_a_change_of_the_mapping_reaches_the_new_index(
-    store: SignalStore,
-    stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
-    connection: psycopg.Connection,
-    reindex: Callable[..., int],
+    rebuilds: Rebuilds,
     raised_template: Callable[[], None],
 ) -> None:
-    store.add(2)
-    drain(stage)
+    add_indexed(2)
     raised_template()
-    (planned,) = plan_rebuilds(connection)
+    (planned,) = rebuilds.plan()
     described = describe_rebuild(client, planned)
     assert described["template"] != described["newest_template"]
 
-    reindex()
+    rebuilds.run()
 
     assert client.indices.get_mapping(index=ALIAS)["signals-2026-11-g2"]["mappings"]["properties"][
         "text"
     ] == {"type": "keyword"}
-    (planned,) = plan_rebuilds(connection)
+    (planned,) = rebuilds.plan()
     described = describe_rebuild(client, planned)
     assert described["template"] == described["newest_template"]
     assert described["documents"] == described["signals"] == 2
 
 
 def test_while_events_keep_flowing_nothing_is_missing_and_nothing_is_found_twice(
-    store: SignalStore, stage: IndexStage, client: Elasticsearch, reindex: Callable[..., int]
+    store: SignalStore, stage: IndexStage, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    settled = frozenset(store.add(20, received_at=OCTOBER) + store.add(20))
-    drain(stage)
+    settled = frozenset(add_indexed(20, received_at=OCTOBER) + add_indexed(20))
     assert answers(client) == Counter(settled)
     done = threading.Event()
 
@@ -139,7 +132,7 @@ def test_while_events_keep_flowing_nothing_is_missing_and_nothing_is_found_twice
         flowing, looking = threads.submit(flow), threads.submit(look)
         try:
             for _ in range(3):
-                reindex(page_signals=7)
+                rebuilds.run(page_signals=7)
         finally:
             done.set()
         flowing.result()
@@ -154,23 +147,18 @@ def test_while_events_keep_flowing_nothing_is_missing_and_nothing_is_found_twice
         assert settled <= found.keys()
 
 
-def test_a_month_without_signals_is_a_mistake(store: SignalStore, connection: psycopg.Connection) -> None:
+def test_a_month_without_signals_is_a_mistake(store: SignalStore, rebuilds: Rebuilds) -> None:
     store.add(received_at=OCTOBER)
 
     with pytest.raises(ReindexError, match="no signals were received in 2062-11"):
-        plan_rebuilds(connection, [date(2026, 10, 1), date(2062, 11, 1)])
+        rebuilds.plan(date(2026, 10, 1), date(2062, 11, 1))
 
 
 def test_a_batch_counts_as_indexed_only_when_the_new_index_has_it_too(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    store: SignalStore, stage: IndexStage, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(4)
-    drain(stage)
-    interrupt(4)
+    add_indexed(4)
+    rebuilds.interrupt(4)
     client.indices.put_settings(index="signals-2026-11-g2", settings={"index.blocks.write": True})
 
     (late,) = store.add()
@@ -182,25 +170,24 @@ def test_a_batch_counts_as_indexed_only_when_the_new_index_has_it_too(
     client.indices.put_settings(index="signals-2026-11-g2", settings={"index.blocks.write": None})
     store.execute("UPDATE outbox SET put_off_until = now() WHERE indexed_at IS NULL")
     drain(stage)
-    reindex()
+    rebuilds.run()
     assert store.pending() == []
     assert answers(client) == Counter(store.ids)
 
 
 def test_the_alias_moves_only_when_nobody_writes_to_the_former_index_any_more(
     store: SignalStore,
-    stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
     pool: ConnectionPool,
-    reindex: Callable[..., int],
+    rebuilds: Rebuilds,
     until: Callable[..., Any],
 ) -> None:
-    store.add(4)
-    drain(stage)
+    add_indexed(4)
     with ThreadPoolExecutor(1) as threads, pool.connection() as writer:
         with writer.transaction():
             assert share_generations(writer).of(NOVEMBER) == MonthIndices(month(NOVEMBER))
-            running = threads.submit(reindex)
+            running = threads.submit(rebuilds.run)
             until(
                 lambda: store.value(
                     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -214,15 +201,14 @@ def test_the_alias_moves_only_when_nobody_writes_to_the_former_index_any_more(
 
 
 def test_the_rate_is_not_exceeded(
-    store: SignalStore, stage: IndexStage, reindex: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    add_indexed: AddIndexed, rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.add(9)
-    drain(stage)
+    add_indexed(9)
     slept: list[float] = []
     clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: 0.0)
     monkeypatch.setattr(copying, "time", clock)
 
-    reindex(rate=2)
+    rebuilds.run(rate=2)
 
     # Three pages of four, four and one document, on a clock that stands still.
     assert slept == [2.0, 4.0, 4.5]

@@ -9,13 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 from elasticsearch import Elasticsearch
-from indexing import NOVEMBER, OCTOBER, SignalStore, answers, drain, indices, month, with_requests
+from indexing import NOVEMBER, OCTOBER, AddIndexed, SignalStore, answers, drain, indices, month, with_requests
+from rebuilding import Rebuilds
 
 from common.database.partitions import drop_expired
-from common.search.generations import read_generations
 from common.search.indices import drop_indices_before
 from infrastructure.search.rebuilds import ReindexError, claim_run, plan_rebuilds
-from infrastructure.search.reindex import Reindexer
 from worker.index import IndexStage
 
 LONG_AGO = datetime(2020, 3, 31, tzinfo=UTC)
@@ -62,101 +61,82 @@ def test_it_may_be_killed_between_any_two_steps_and_continued(
     database_url: str,
     elasticsearch_url: str,
     store: SignalStore,
-    stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
-    make_reindexer: Callable[..., Reindexer],
-    reindex: Callable[..., int],
+    rebuilds: Rebuilds,
 ) -> None:
-    store.add(3)
-    drain(stage)
+    add_indexed(3)
     kills = 0
     killed = True
     while killed:
         with Fuse(kills).servers(database_url, elasticsearch_url) as (connection, mortal):
             try:
-                make_reindexer(connection=connection, client=mortal, page_signals=40).run(
+                rebuilds.reindexer(connection=connection, client=mortal, page_signals=40).run(
                     plan_rebuilds(connection)
                 )
                 killed = False
             except CrashError:
                 kills += 1
 
-        store.add()
-        drain(stage)
+        add_indexed()
         assert answers(client) == Counter(store.ids), f"killed before call {kills}"
 
-        reindex(page_signals=40)
+        rebuilds.run(page_signals=40)
         assert answers(client) == Counter(store.ids), f"continued after call {kills}"
         assert list(indices(client).values()) == [True], f"continued after call {kills}"
-        assert read_generations(store.connection).rebuilding() == []
+        assert rebuilds.unfinished() == []
     assert kills > 20
 
 
 def test_an_interrupted_run_is_continued_where_it_stopped(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    connection: psycopg.Connection,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    store: SignalStore, stage: IndexStage, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
     store.add(8, received_at=OCTOBER)
     for microseconds in range(6):
         store.add(2, received_at=NOVEMBER + timedelta(microseconds=microseconds))
     drain(stage)
-    interrupt(12)
+    rebuilds.interrupt(12)
     assert indices(client) == {
         "signals-2026-10": False,
         "signals-2026-10-g2": True,
         "signals-2026-11": True,
         "signals-2026-11-g2": False,
     }
-    (left,) = plan_rebuilds(connection)
+    (left,) = rebuilds.plan()
     assert (left.indices.building, left.copied, left.signals) == ("signals-2026-11-g2", 4, 12)
 
-    assert reindex() == 8
+    assert rebuilds.run() == 8
 
     assert answers(client) == Counter(store.ids)
     assert indices(client) == {"signals-2026-10-g2": True, "signals-2026-11-g2": True}
 
 
 def test_what_the_former_release_began_is_copied_from_its_beginning(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(12)
-    drain(stage)
-    interrupt(4)
-    store.execute(
+    ids = add_indexed(12)
+    rebuilds.interrupt(4)
+    rebuilds.connection.execute(
         "UPDATE search_indices SET copied_through = 'ffffffff-ffff-ffff-ffff-ffffffffffff',"
         " copied_through_at = NULL, copied_through_id = NULL"
     )
 
-    assert reindex() == 12
+    assert rebuilds.run() == 12
 
-    assert answers(client) == Counter(store.ids)
+    assert answers(client) == Counter(ids)
 
 
 def test_other_months_than_the_interrupted_one_may_be_rebuilt_meanwhile(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    connection: psycopg.Connection,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(8, received_at=OCTOBER)
-    store.add(8)
-    drain(stage)
-    interrupt(4, month(NOVEMBER))
+    add_indexed(8, received_at=OCTOBER)
+    add_indexed(8)
+    rebuilds.interrupt(4, month(NOVEMBER))
 
-    reindex(month(OCTOBER))
+    rebuilds.run(month(OCTOBER))
 
-    assert [left.month for left in read_generations(connection).rebuilding()] == [month(NOVEMBER)]
-    reindex()
+    assert rebuilds.unfinished() == [month(NOVEMBER)]
+    rebuilds.run()
     assert indices(client) == {"signals-2026-10-g2": True, "signals-2026-11-g2": True}
 
 
@@ -164,23 +144,19 @@ def test_other_months_than_the_interrupted_one_may_be_rebuilt_meanwhile(
 def test_what_was_interrupted_may_begin_anew(
     by: str,
     store: SignalStore,
-    stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
-    connection: psycopg.Connection,
-    interrupt: Callable[..., None],
-    make_reindexer: Callable[..., Reindexer],
+    rebuilds: Rebuilds,
     raised_template: Callable[[], None],
 ) -> None:
-    store.add(4, received_at=OCTOBER)
-    store.add(8)
-    drain(stage)
-    interrupt(8)
-    store.add(1)
-    drain(stage)
+    add_indexed(4, received_at=OCTOBER)
+    add_indexed(8)
+    rebuilds.interrupt(8)
+    add_indexed(1)
     if by == "a newer template":
         raised_template()
 
-    copied = make_reindexer().run(plan_rebuilds(connection, restart=by == "wish"))
+    copied = rebuilds.reindexer().run(rebuilds.plan(restart=by == "wish"))
 
     assert copied == 13
     assert answers(client) == Counter(store.ids)
@@ -188,22 +164,15 @@ def test_what_was_interrupted_may_begin_anew(
 
 
 def test_what_was_interrupted_may_be_given_up(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    connection: psycopg.Connection,
-    interrupt: Callable[..., None],
-    make_reindexer: Callable[..., Reindexer],
+    store: SignalStore, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(8)
-    drain(stage)
-    interrupt(4)
+    add_indexed(8)
+    rebuilds.interrupt(4)
 
-    assert make_reindexer().abandon() == [month(NOVEMBER)]
-    assert make_reindexer().abandon() == []
+    assert rebuilds.reindexer().abandon() == [month(NOVEMBER)]
+    assert rebuilds.reindexer().abandon() == []
 
-    store.add()
-    drain(stage)
+    add_indexed()
     assert indices(client) == {"signals-2026-11": True}
     assert answers(client) == Counter(store.ids)
 
@@ -219,23 +188,17 @@ def test_only_one_rebuilds_at_a_time(database_url: str, connection: psycopg.Conn
 
 
 def test_a_month_that_expires_meanwhile_is_passed_over(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    connection: psycopg.Connection,
-    interrupt: Callable[..., None],
-    make_reindexer: Callable[..., Reindexer],
+    add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(5, received_at=LONG_AGO)
-    kept = store.add(5)
-    drain(stage)
-    interrupt(4)
-    plan = plan_rebuilds(connection)
-    drop_expired(connection, now=NOVEMBER, retention_months=1)
+    add_indexed(5, received_at=LONG_AGO)
+    kept = add_indexed(5)
+    rebuilds.interrupt(4)
+    plan = rebuilds.plan()
+    drop_expired(rebuilds.connection, now=NOVEMBER, retention_months=1)
 
-    assert make_reindexer().run(plan) == 5
+    assert rebuilds.reindexer().run(plan) == 5
 
-    assert read_generations(connection).rebuilding() == []
+    assert rebuilds.unfinished() == []
     assert indices(client) == {"signals-2020-03": True, "signals-2026-11-g2": True}
     drop_indices_before(client, NOVEMBER)
     assert answers(client) == Counter(kept)

@@ -1,14 +1,14 @@
 """A rebuild whose server is busy, loses documents or refuses them."""
 
-import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
 from elasticsearch import Elasticsearch
-from indexing import SignalStore, answers, drain, indices, with_bulk_answers
+from indexing import AddIndexed, SignalStore, answers, drain, indices, with_bulk_answers
+from rebuilding import Rebuilds
 
 from common.search import template
 from common.search.bulk import write_documents
@@ -19,16 +19,9 @@ from worker.index import IndexStage
 
 
 def test_a_busy_server_gets_the_documents_that_it_did_not_take_again(
-    elasticsearch_url: str,
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    lines: io.StringIO,
-    reindex: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
+    elasticsearch_url: str, add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(6)
-    drain(stage)
+    ids = add_indexed(6)
     busy = [True]
 
     def refuse_one(answer: dict[str, Any]) -> dict[str, Any]:
@@ -39,41 +32,30 @@ def test_a_busy_server_gets_the_documents_that_it_did_not_take_again(
         return answer
 
     with with_bulk_answers(elasticsearch_url, refuse_one) as mortal:
-        assert reindex(client=mortal) == 6
+        assert rebuilds.run(client=mortal) == 6
 
-    assert answers(client) == Counter(store.ids)
-    assert "Elasticsearch did not take 1 documents (429); next try in 1 s" in lines.getvalue()
-    assert "words" not in lines.getvalue()
+    assert answers(client) == Counter(ids)
+    assert "Elasticsearch did not take 1 documents (429); next try in 1 s" in rebuilds.said
+    assert "words" not in rebuilds.said
 
 
 def test_documents_that_the_server_lost_meanwhile_are_copied_again(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    lines: io.StringIO,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds
 ) -> None:
-    store.add(12)
-    drain(stage)
-    interrupt(8)
+    ids = add_indexed(12)
+    rebuilds.interrupt(8)
     client.indices.delete(index="signals-2026-11-g2")
 
-    assert reindex() == 4 + 12
+    assert rebuilds.run() == 4 + 12
 
-    assert "4 documents got lost on the server" in lines.getvalue()
-    assert answers(client) == Counter(store.ids)
+    assert "4 documents got lost on the server" in rebuilds.said
+    assert answers(client) == Counter(ids)
 
 
 def test_a_server_that_loses_whatever_it_gets_never_serves(
-    store: SignalStore,
-    stage: IndexStage,
-    client: Elasticsearch,
-    reindex: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
+    add_indexed: AddIndexed, client: Elasticsearch, rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.add(8)
-    drain(stage)
+    ids = add_indexed(8)
 
     def lose_one(server: Elasticsearch, documents: Sequence[Document], **options: bool) -> Any:
         outcome = write_documents(server, documents[1:], **options)
@@ -82,9 +64,9 @@ def test_a_server_that_loses_whatever_it_gets_never_serves(
 
     monkeypatch.setattr(copying, "write_documents", lose_one)
     with pytest.raises(ReindexError, match="signals-2026-11-g2 still lacks 2 documents after 3 copies"):
-        reindex()
+        rebuilds.run()
 
-    assert answers(client) == Counter(store.ids)
+    assert answers(client) == Counter(ids)
     assert indices(client) == {"signals-2026-11": True, "signals-2026-11-g2": False}
 
 
@@ -93,22 +75,20 @@ def test_what_the_server_loses_once_the_new_index_serves_is_sent_again(
     stored_meanwhile: int,
     store: SignalStore,
     stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
-    interrupt: Callable[..., None],
-    reindex: Callable[..., int],
+    rebuilds: Rebuilds,
 ) -> None:
-    store.add(8)
-    drain(stage)
-    interrupt(4)
+    add_indexed(8)
+    rebuilds.interrupt(4)
     for _ in range(stored_meanwhile):
         store.add()
     drain(stage)
-    reindex()
+    rebuilds.run()
     store.execute("DELETE FROM outbox")  # as upkeep does after some minutes
 
     client.indices.delete(index="signals-2026-11-g2")
-    store.add()
-    drain(stage)
+    add_indexed()
 
     assert answers(client) == Counter(store.ids)
     assert indices(client) == {"signals-2026-11-g2": True}
@@ -116,26 +96,25 @@ def test_what_the_server_loses_once_the_new_index_serves_is_sent_again(
 
 def test_refused_documents_are_recorded_and_hold_up_nothing(
     store: SignalStore,
-    stage: IndexStage,
+    add_indexed: AddIndexed,
     client: Elasticsearch,
-    reindex: Callable[..., int],
+    rebuilds: Rebuilds,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (refused,) = store.add(customer_id="no date")
-    (taken,) = store.add(customer_id="2020-01-01")
-    drain(stage)
+    (refused,) = add_indexed(customer_id="no date")
+    (taken,) = add_indexed(customer_id="2020-01-01")
     properties = dict(template._MAPPINGS["properties"])
     monkeypatch.setitem(template._MAPPINGS, "properties", properties | {"customer_id": {"type": "date"}})
     client.indices.delete_index_template(name=template.TEMPLATE)
 
-    reindex()
+    rebuilds.run()
 
     assert answers(client) == Counter([taken])
     assert store.value("SELECT array_agg(signal_id) FROM index_failures") == [UUID(refused)]
 
     monkeypatch.setitem(template._MAPPINGS, "properties", properties)
     client.indices.delete_index_template(name=template.TEMPLATE)
-    reindex()
+    rebuilds.run()
 
     assert answers(client) == Counter(store.ids)
     assert store.value("SELECT count(*) FROM index_failures") == 0

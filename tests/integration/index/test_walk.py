@@ -10,7 +10,8 @@ from indexing import NOVEMBER, OCTOBER, SignalStore, month
 
 from common.database.partitions import ensure_partitions
 from common.database.queries import Queries
-from infrastructure.search.stored import Position, StoredSignals, span_of
+from common.search.generations import span_of
+from infrastructure.search.stored import Position, StoredSignals
 
 DECEMBER = NOVEMBER.replace(month=12, day=1, hour=0, minute=0)
 
@@ -57,7 +58,7 @@ def test_a_walk_ends_although_newer_signals_are_stored(store: SignalStore, store
 
 @pytest.mark.parametrize(
     ("package", "file", "name"),
-    [("infrastructure.search", "stored.sql", "list_signals"), ("worker", "index_marks.sql", "refill_outbox")],
+    [("infrastructure.search", "stored.sql", "list_signals"), ("worker", "refill.sql", "refill_outbox")],
 )
 def test_a_page_is_read_from_the_primary_key_and_nothing_that_came_before_is(
     connection: psycopg.Connection, package: str, file: str, name: str

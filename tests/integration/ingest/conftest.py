@@ -1,0 +1,6 @@
+"""The tests here can import the module `ingesting`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
