@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --p
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test chaos fuzz bench bench-quick check format venv lock clean
+.PHONY: help up test chaos fuzz bench bench-quick check audit format venv lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: $(VENV)/.ready ## Lint, formatting, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(VENV)/.ready ## Licences and known vulnerabilities of all dependencies; without network, the licences alone
+	@$(BIN)/python infrastructure/scripts/audit.py $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix .

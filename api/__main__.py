@@ -7,12 +7,11 @@ import sys
 import uvicorn
 
 from api.http_protocol import BoundedHttpProtocol
-from common.errors import QueueUnavailableError, SettingsError
+from api.startup import verify
+from common.errors import SettingsError
 from common.interpreter import settle
 from common.logging import configure_logging
-from common.queue.durability import check_durability
-from common.redis import open_redis
-from common.settings import Settings, load_settings
+from common.settings import load_settings
 
 # Requests in work get this long to finish after SIGTERM; Kubernetes grants 30 seconds by default.
 _GRACE_SECONDS = 15
@@ -22,10 +21,11 @@ _YOUNG_OBJECTS = 20_000
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with status 1 and a message if the settings, or Redis's own, are wrong."""
+    """Serve until SIGTERM or SIGINT; end with status 1 and a message if the setup is wrong."""
     try:
         settings = load_settings()
-        _verify_redis(settings)
+        configure_logging(settings.log_level, settings.log_format)
+        verify(settings)
     except SettingsError as error:
         sys.exit(f"The API cannot start: {error.detail}")
     config = uvicorn.Config(
@@ -39,7 +39,7 @@ def main() -> None:
         # Our own formatter takes uvicorn's lines too, once create_app has set it up.
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # nothing here asks where a request came from
+        proxy_headers=False,  # whose word is taken for a client's address is a setting of ours
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config)
@@ -55,16 +55,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         settle(young_objects=_YOUNG_OBJECTS)
-
-
-def _verify_redis(settings: Settings) -> None:
-    """Refuse to start with a Redis that is no place for events. One that is away is looked at when it is back."""
-    configure_logging(settings.log_level, settings.log_format)
-    with (
-        open_redis(settings.redis_url.get_secret_value(), timeout_seconds=2) as client,
-        contextlib.suppress(QueueUnavailableError),
-    ):
-        check_durability(client, settings.environment)
 
 
 if __name__ == "__main__":

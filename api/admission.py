@@ -1,7 +1,6 @@
 """Whether the queue has room for more: load is shed at the door, while workers can still drain."""
 
 import asyncio
-import contextlib
 import math
 import random
 import time
@@ -12,11 +11,12 @@ import structlog
 from redis.asyncio import Redis
 
 from api.errors import ShedError
+from api.periodic import Periodic
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
 from common.queue.durability import INFO_SECTIONS, endangers_events
 from common.queue.queued_bytes import QueuedBytes, QueueMeter
-from common.queue.streams import LANES, WITHHELD_KEY
+from common.queue.streams import LANES, STREAMS, WITHHELD_KEY
 from common.redis import translated_errors
 from common.settings import Settings
 
@@ -52,32 +52,32 @@ class Admission:
         self._redis = client
         self._settings = settings
         self._metrics = metrics
-        self._meter = QueueMeter(client, lanes=LANES, withheld=WITHHELD_KEY)
+        self._meter = QueueMeter(client, streams=STREAMS, withheld=WITHHELD_KEY)
         self._queued: dict[int, int] = {}
         self._total = 0
         self._withholding: frozenset[int] = frozenset()
+        self._lane_allowances: dict[
+            int, tuple[float, float]
+        ] = {}  # what is left of a second's, and when it was
         self._pending: Counter[int] = Counter()
         self._pending_total = 0
-        self._oldest_seconds: Sequence[float] = [0.0] * len(LANES)
+        self._oldest_seconds: Sequence[float] = [0.0] * len(STREAMS)
         self._redis_memory = 0.0
         self._danger: str | None = None
         self._blind = False
         self._drained: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
         self._shed: Counter[str] = Counter()
-        self._watcher: asyncio.Task[None] | None = None
+        self._watch = Periodic(self._look, seconds=REFRESH_SECONDS, name="admission")
         metrics.set("sspp_queued_bytes_limit", settings.max_queued_bytes)
 
     async def start(self) -> None:
         """Learn what waits, if Redis is there to tell, and go on doing so."""
         await self._try_refresh()
-        self._watcher = asyncio.create_task(self._watch(), name="admission")
+        self._watch.start()
 
     async def stop(self) -> None:
         """End the task."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+        await self._watch.stop()
 
     def check(self, tenant_id: int, size: int = 0) -> None:
         """Return if the queue has room for `size` more bytes of the tenant's events; costs next to nothing.
@@ -102,7 +102,8 @@ class Admission:
         if _exceeds(total, size, limits.max_queued_bytes):
             detail = "too many events wait to be stored; try again when some are"
             raise self._shedding(503, "queue_full", detail, total, limits.max_queued_bytes)
-        age = self._oldest_seconds[tenant_id % len(LANES)]
+        lane = tenant_id % len(LANES)
+        age = self._oldest_seconds[lane if own < limits.lane_share_bytes else lane + len(LANES)]
         if 0 < limits.max_queue_age_seconds < age:
             detail = "events wait too long to be stored; try again when the oldest are"
             raise self._shedding(503, "queue_too_old", detail, age, limits.max_queue_age_seconds)
@@ -111,6 +112,19 @@ class Admission:
             raise self._shedding(503, "queue_memory_low", detail, self._redis_memory, limits.max_redis_memory)
         if self._danger:
             raise self._shedding(503, "queue_unsafe", self._danger, 0, 1)  # until somebody mends it
+
+    def takes_lane(self, tenant_id: int, size: int, *, ahead: int) -> bool:
+        """Whether `size` more bytes of the tenant may wait in front of other tenants' events, and count for that.
+
+        They may if no more than the tenant's share waits, `ahead` bytes of the same push included; and if no more than
+        it came in the last second: who sends little does not wait behind the busy ones for having had to wait once.
+        """
+        share, now = self._settings.lane_share_bytes, time.monotonic()
+        left, since = self._lane_allowances.get(tenant_id, (share, now))
+        left = min(share, left + share * (now - since))
+        takes = size <= left or self._queued.get(tenant_id, 0) + ahead + size <= share
+        self._lane_allowances[tenant_id] = (max(0, left - size) if takes else left, now)
+        return takes
 
     def reserve(self, tenant_id: int, size: int) -> None:
         """Count `size` bytes that are on their way into the queue, until `release`."""
@@ -129,14 +143,12 @@ class Admission:
         self._queued.update(queued)
         self._total = total
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            await self._try_refresh()
-            if self._shed:
-                # One line a second, whatever comes: a flood must not drown the log as well.
-                log.warning("requests_shed", codes=dict(self._shed), queued_bytes=self._total)
-                self._shed.clear()
+    async def _look(self) -> None:
+        await self._try_refresh()
+        if self._shed:
+            # One line a second, whatever comes: a flood must not drown the log as well.
+            log.warning("requests_shed", codes=dict(self._shed), queued_bytes=self._total)
+            self._shed.clear()
 
     async def _try_refresh(self) -> None:
         try:

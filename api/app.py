@@ -8,9 +8,15 @@ import structlog
 from fastapi import FastAPI
 
 from api import (
+    api_logs,
+    cors,
     customers,
+    docs,
+    erasures,
+    event_type_changes,
     event_types,
     events,
+    export,
     health,
     ingest,
     profiles,
@@ -18,15 +24,23 @@ from api import (
     replay,
     search,
     signals,
+    suppression,
+    usage,
 )
+from api.admin import keys as admin_keys
+from api.admin import plans as admin_plans
+from api.admin import tenants as admin_tenants
+from api.client_address import ClientAddresses
 from api.direct_routes import DirectRoutes
 from api.errors import install_error_handlers
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.request_context import RequestContext
+from api.security_headers import SecurityHeaders
 from api.services import open_services
 from common.clock import Clock, system_clock
 from common.logging import configure_logging
 from common.metrics import Metrics
+from common.setting_values import split_list
 from common.settings import Settings, load_settings
 
 _log = structlog.get_logger(__name__)
@@ -69,30 +83,46 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         version=_version(),
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs",
+        docs_url=None,  # `api.docs` has it
         redoc_url=None,
         # A path either is a route or is not; an id may well end in a slash.
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    # Of customers' routes the first that fits wins: the timeline's is the more specific one and stands first.
+    # Of customers' routes the first that fits wins: the more specific ones stand first.
     for module in (
         ingest,
+        cors,
         events,
         signals,
         search,
+        suppression,
+        export,
+        erasures,
         customers,
         profiles,
         rejected,
         replay,
         event_types,
+        event_type_changes,
+        admin_tenants,
+        admin_keys,
+        admin_plans,
+        usage,
+        api_logs,
         health,
+        docs,
     ):
         app.include_router(module.router)
     install_error_handlers(app)
     install_openapi(app)
     app.add_middleware(DirectRoutes, routes=[ingest.DIRECT_ROUTE])
-    app.add_middleware(RequestContext, metrics=metrics)  # the outer one: added last
+    app.add_middleware(  # the outer one: added last
+        RequestContext,
+        metrics=metrics,
+        headers=SecurityHeaders(hsts_seconds=settings.hsts_seconds),
+        addresses=ClientAddresses(split_list(settings.trusted_proxies), settings.forwarded_header),
+    )
     return app
 
 

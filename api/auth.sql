@@ -1,5 +1,11 @@
 -- name: find_key
 -- A key finds its tenant, so this is the one look-up that has no tenant_id to ask with; prefix is unique.
-SELECT key_id, tenant_id, key_hash, scopes, expires_at
-FROM api_keys
-WHERE prefix = %(prefix)s AND revoked_at IS NULL;
+SELECT key_id, tenant_id, slug, key_hash, scopes, expires_at, tenant_status, allowed_origins, plan, requests_per_second,
+    events_per_second, monthly_events, events_used
+FROM find_api_key(%(prefix)s);
+
+-- name: note_key_uses
+UPDATE api_keys SET last_used_at = greatest(last_used_at, used.used_at)
+FROM unnest(%(key_ids)s::integer[], %(tenant_ids)s::integer[], %(used_at)s::timestamptz[])
+    AS used (key_id, tenant_id, used_at)
+WHERE api_keys.key_id = used.key_id AND api_keys.tenant_id = used.tenant_id;

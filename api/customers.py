@@ -90,7 +90,7 @@ async def list_customers(
         },
     )
     page, next_cursor = cut_page(rows, query.limit, scope, lambda row: (row["heat"], row["customer_id"]))
-    return json_response(CustomerPage([_customer(row, services.clock) for row in page], next_cursor))
+    return json_response(CustomerPage([shown_customer(row, services.clock) for row in page], next_cursor))
 
 
 @router.get(
@@ -149,10 +149,11 @@ async def get_customer(
     )
     if row is None:
         raise not_found("no customer has this id")
-    return json_response(_customer(row, services.clock))
+    return json_response(shown_customer(row, services.clock))
 
 
-def _customer(row: Row, clock: Clock) -> Customer:
+def shown_customer(row: Row, clock: Clock) -> Customer:
+    """A row of `customers` as the API shows it."""
     return Customer(
         customer_id=row["customer_id"],
         name=row["name"],

@@ -1,12 +1,14 @@
-"""Reading from PostgreSQL, one statement a request."""
+"""What requests ask of PostgreSQL: each in a transaction of its own, which sees the rows of one tenant."""
 
 from collections.abc import Mapping
 from typing import Any, LiteralString
 
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from common.database.connections import translated_errors
+from common.database.tenancy import PLATFORM_AFFAIR, SET_TENANCY, of_tenant
 
 Row = dict[str, Any]
 
@@ -14,18 +16,15 @@ Row = dict[str, Any]
 async def fetch_all(
     database: AsyncConnectionPool, query: LiteralString, parameters: Mapping[str, object]
 ) -> list[Row]:
-    """Run one reading statement and return its rows by column name.
+    """Run one statement and return its rows by column name.
+
+    It sees the rows of the tenant that `parameters` name as ``tenant_id``, and of none if they name none: PostgreSQL
+    sees to that, whatever the statement says.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL is away, or all connections stayed busy.
     """
-    with translated_errors():
-        async with database.connection() as connection:
-            # A single statement is a transaction by itself: this spares two round trips.
-            await connection.set_autocommit(True)
-            async with connection.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(query, parameters)
-                return await cursor.fetchall()
+    return await _fetch(database, query, parameters, of_tenant(parameters.get("tenant_id")))
 
 
 async def fetch_one(
@@ -34,3 +33,33 @@ async def fetch_one(
     """Like `fetch_all`, for a statement that finds one row or none."""
     rows = await fetch_all(database, query, parameters)
     return rows[0] if rows else None
+
+
+async def run_for_platform(
+    database: AsyncConnectionPool, query: LiteralString, parameters: Mapping[str, object]
+) -> list[Row]:
+    """Like `fetch_all`, for the platform's own affairs: tenants, keys and the outbox, of all tenants.
+
+    For what nobody asked for; no request has it run with words of its own.
+    """
+    return await _fetch(database, query, parameters, PLATFORM_AFFAIR)
+
+
+async def set_tenant(connection: AsyncConnection[Any], tenant_id: int) -> None:
+    """Let the rest of the connection's transaction see this tenant's rows."""
+    await connection.execute(SET_TENANCY, of_tenant(tenant_id))
+
+
+async def _fetch(
+    database: AsyncConnectionPool,
+    query: LiteralString,
+    parameters: Mapping[str, object],
+    tenancy: Mapping[str, str],
+) -> list[Row]:
+    with translated_errors():
+        async with database.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            # All in one round trip. What is set lasts as long as the transaction, so no connection keeps a tenant.
+            async with connection.pipeline(), connection.transaction():
+                await connection.execute(SET_TENANCY, tenancy)
+                await cursor.execute(query, parameters)
+            return await cursor.fetchall() if cursor.description else []

@@ -15,9 +15,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
-from api.database import fetch_one
+from api.database import fetch_one, run_for_platform
 from api.openapi import answer
 from api.responses import json_response
+from api.rights import SELECT_RIGHTS, excess_rights
 from common.database.queries import Queries
 from common.errors import SsppError
 from common.queue.backlog import SELECT_OUTBOX_BACKLOG, set_outbox_gauges
@@ -25,7 +26,7 @@ from common.queue.durability import INFO_SECTIONS, endangers_events
 from common.redis import translated_errors
 from common.search.query import SearchReader
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 15
 """The newest migration that this code relies on; a test keeps it equal to the newest file."""
 
 _CHECK_SECONDS = 2.0
@@ -64,9 +65,9 @@ class HealthChecks:
 
     Redis is what accepting events needs, so without it, or with one that in production would endanger what it
     acknowledged, the process is unready. PostgreSQL, migrated, must have
-    been seen once: until then no key can be checked. From then on its absence only degrades, and so does that of
-    Elasticsearch: to take every API process out of service then would stop the ingest, which goes on without
-    them.
+    been seen once, and in strict production not by a role that is too mighty. From then on its absence only
+    degrades, and so does that of Elasticsearch: to take every API process out of service then would stop the
+    ingest, which goes on without them.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class HealthChecks:
         search: SearchReader,
         *,
         environment: Literal["production", "development"],
+        strict: bool = False,
     ) -> None:
         self._environment = environment
+        self._strict = strict
         self._database = database
         self._redis = redis
         self._search = search
@@ -106,6 +109,8 @@ class HealthChecks:
         version = row["version"] if row else 0
         if version < SCHEMA_VERSION:
             raise SsppError(f"the schema is at version {version} of {SCHEMA_VERSION}; run sspp migrate")
+        if self._strict and (excess := excess_rights(await fetch_one(self._database, SELECT_RIGHTS, {}))):
+            raise SsppError(excess)
 
     async def _check_redis(self) -> None:
         with translated_errors():
@@ -207,7 +212,7 @@ async def metrics(request: Request) -> Response:
     services = request.app.state.services
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
-            row = await fetch_one(services.database, SELECT_OUTBOX_BACKLOG, {})
+            [row] = await run_for_platform(services.database, SELECT_OUTBOX_BACKLOG, {})
     except (SsppError, TimeoutError):
         _log.warning("outbox_not_measured")
     else:

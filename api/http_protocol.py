@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client may send outside of bodies, and problems as answers."""
+"""HTTP/1.1 as uvicorn speaks it, with bounds on what clients may do outside of bodies, and problems as answers."""
 
 import asyncio
 from typing import Any
@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.body import BODY_ARRIVED
 from api.errors import PROBLEM_TYPE, ProblemError, problem_response
+from api.security_headers import STANDARD_HEADERS
 from common.envelope import new_event_id
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -15,13 +16,19 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
 """How long the first line and the headers of a request may take to arrive."""
 
+STALL_SECONDS = 60.0
+"""How long a client may leave an answer lying that is too large for the buffers in between, in seconds."""
+
+_LEAST_READ_BYTES = 16 * 1024  # in that time: a byte now and then would hold the answer as well
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Refuses heads that are too large (431) or too slow (408), which uvicorn would gather for as long as they come.
 
-    What breaks HTTP itself is answered with a problem too. In either case the connection ends.
+    What breaks HTTP itself is answered with a problem too. In either case the connection ends, and so does that of a
+    client which asks for much and does not read it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -30,6 +37,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._read_check: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -39,7 +47,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._stop_watching_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The buffers are full: see to it that the client reads."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_watching_reader()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take in some bytes, unless there are too many of the kind that only fills memory."""
@@ -106,6 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             head = (
                 STATUS_LINE[problem.status],
                 f"content-type: {PROBLEM_TYPE}\r\ncontent-length: {len(answer.body)}\r\n".encode(),
+                *(name + b": " + value + b"\r\n" for name, value in STANDARD_HEADERS),
                 b"connection: close\r\n\r\n",
             )
             self.transport.write(b"".join((*head, bytes(answer.body))))
@@ -130,6 +150,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _watch_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._read_check = self.loop.call_later(STALL_SECONDS, self._check_reader, unread)
+
+    def _stop_watching_reader(self) -> None:
+        if self._read_check is not None:
+            self._read_check.cancel()
+            self._read_check = None
+
+    def _check_reader(self, unread_before: int) -> None:
+        if self.transport.get_write_buffer_size() > unread_before - _LEAST_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reader()
 
     def _give_up(self) -> None:
         if not self._in_head:  # there is no request to answer

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.auth import Principal, authorize, requires
 from api.body import JSON_TYPES, NDJSON_TYPES, announced_bytes, split_events
 from api.body_budget import BodyLease
+from api.cors import check_origin
 from api.direct_routes import DirectRoute
 from api.errors import ProblemError
 from api.ingest_schemas import RECEIPT_EXAMPLE, REQUEST_BODY, Receipt, Refusal
@@ -49,6 +50,7 @@ async def post_events(
     `event_id`, however often it is sent: on any doubt, send it again.
     """
     services = request.app.state.services
+    check_origin(request, principal)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in JSON_TYPES | NDJSON_TYPES:
         raise ProblemError(
@@ -58,6 +60,7 @@ async def post_events(
             headers={"Accept-Post": "application/json, application/x-ndjson"},
         )
     # Before the body is read: what is turned away now costs next to nothing.
+    services.rate_limits.check_quota(principal)
     announced = announced_bytes(request.headers, services.settings.max_body_bytes)
     services.admission.check(principal.tenant_id, announced)
     with services.bodies.lease() as lease:
@@ -82,6 +85,7 @@ async def _accept(request: Request, principal: Principal, media_type: str, lease
     )
     if not texts:
         raise ProblemError(422, "empty_request", "the body holds no event")
+    await services.rate_limits.admit_events(request.scope, principal, len(texts))
     lease.hold(_EVENT_OVERHEAD_BYTES * len(texts))
 
     received_at = services.clock()

@@ -24,8 +24,10 @@ TAGS = [
     {"name": "events", "description": "What your systems report, and what became of it."},
     {"name": "signals", "description": "What the events mean."},
     {"name": "customers", "description": "Whom the signals are about, and what they add up to."},
+    {"name": "people", "description": "To erase, suppress and export what is held of a customer."},
     {"name": "refusals", "description": "Events that were refused, and how to send them through again."},
     {"name": "event types", "description": "What events may look like."},
+    {"name": "administration", "description": "Tenants, their API keys, what they may use and have used."},
     {"name": "operations", "description": "For monitoring; no key needed."},
 ]
 
@@ -42,7 +44,10 @@ def answer(
 
 
 def problems(*statuses: int) -> Responses:
-    """The documentation of the problems that a route may answer, for its ``responses``."""
+    """The documentation of the problems that a route may answer, for its ``responses``.
+
+    Where a key is asked for, 429 is among them: its tenant's plan may have limits.
+    """
     return {
         status: {
             "description": HTTPStatus(status).phrase,
@@ -53,7 +58,7 @@ def problems(*statuses: int) -> Responses:
                 else {}
             ),
         }
-        for status in statuses
+        for status in sorted({*statuses, *((429,) if 401 in statuses else ())})
     }
 
 

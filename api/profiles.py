@@ -73,5 +73,6 @@ async def patch_customer(
     parse_envelope(raw, max_nesting=settings.max_nesting)
     # What the workers would refuse is better said at once, and where in this body it stands.
     parse_storable(body.text, "")
+    await services.rate_limits.admit_events(request.scope, principal, 1)
     await services.publisher.publish(principal.tenant_id, [Record(event_id, now, raw)])
     return json_response(Accepted(event_id), status=202)

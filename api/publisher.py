@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from api.admission import Admission
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
 from common.queue.queued_bytes import count_on
-from common.queue.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
+from common.queue.streams import DEPTH_KEY, Record, busy_lane_of, encode_entry, entry_size, lane_of
 from common.redis import translated_errors
 from common.wakeup import Waker, awake_key
 
@@ -153,13 +153,18 @@ class Publisher:
             by_tenant.setdefault(parcel.tenant_id, []).extend(parcel.records)
         pipeline = self._redis.pipeline(transaction=True)
         sizes = dict.fromkeys(by_tenant, 0)
+        depths: Counter[str] = Counter()
         for tenant_id, records in by_tenant.items():
-            lane = lane_of(tenant_id)
             for chunk in _chunks(records):
                 fields = encode_entry(tenant_id, chunk)
-                sizes[tenant_id] += entry_size(fields)
-                pipeline.xadd(lane, fields)  # type: ignore[arg-type]  # bytes are fields too
-            pipeline.hincrby(DEPTH_KEY, lane, len(records))
+                size = entry_size(fields)
+                takes_lane = self._admission.takes_lane(tenant_id, size, ahead=sizes[tenant_id])
+                stream = lane_of(tenant_id) if takes_lane else busy_lane_of(tenant_id)
+                sizes[tenant_id] += size
+                depths[stream] += len(chunk)
+                pipeline.xadd(stream, fields)  # type: ignore[arg-type]  # bytes are fields too
+        for stream, events in depths.items():
+            pipeline.hincrby(DEPTH_KEY, stream, events)
         pipeline.set(awake_key(INGEST_QUEUE), 1, nx=True, px=self._liveness_milliseconds)
         count_on(pipeline, sizes)
         with translated_errors():

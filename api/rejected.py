@@ -93,7 +93,7 @@ async def list_rejections(
     page, next_cursor = cut_page(
         rows, query.limit, scope, lambda row: (row["rejected_at"], row["rejection_id"])
     )
-    return json_response(RejectionPage([_rejection(row) for row in page], next_cursor))
+    return json_response(RejectionPage([rejection(row) for row in page], next_cursor))
 
 
 @router.get(
@@ -136,8 +136,9 @@ async def get_rejection(
     )
     if row is None:
         raise not_found("no refused event has this id")
-    return json_response(_rejection(row))
+    return json_response(rejection(row))
 
 
-def _rejection(row: Row) -> Rejection:
+def rejection(row: Row) -> Rejection:
+    """A row of `rejected_events` as the API shows it; takes the raw event out of `row`."""
     return Rejection(event=Raw(row.pop("raw")), **row)

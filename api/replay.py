@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Principal, requires
-from api.database import fetch_one
+from api.database import fetch_one, set_tenant
 from api.errors import Fault, ProblemError
 from api.openapi import answer, problems, request_body
 from api.parameters import parse_moment
@@ -38,7 +38,9 @@ _sql = Queries("api", "rejected.sql")
     },
     openapi_extra=request_body(ReplayRequest, {"code": "unknown_event_type", "limit": 500}, required=False),
 )
-async def replay(request: Request, principal: Annotated[Principal, Depends(requires("admin"))]) -> Response:
+async def replay(
+    request: Request, principal: Annotated[Principal, Depends(requires("tenant_admin"))]
+) -> Response:
     """Send open refusals through again, oldest first, with the `received_at` that they have.
 
     They are marked only once they are durable in the queue; calling again after a failure is harmless, as events
@@ -77,7 +79,9 @@ async def replay(request: Request, principal: Annotated[Principal, Depends(requi
     },
     openapi_extra=request_body(ReleaseRequest, {"minutes": 60}, required=False),
 )
-async def release(request: Request, principal: Annotated[Principal, Depends(requires("admin"))]) -> Response:
+async def release(
+    request: Request, principal: Annotated[Principal, Depends(requires("tenant_admin"))]
+) -> Response:
     """Refuse after all what is withheld, and for some time whatever is to be refused, however much it is.
 
     The withheld events are tried once more; those that are valid by then are stored.
@@ -95,6 +99,7 @@ async def _replay_chunk(
     """Push up to `limit` open refusals and mark them, in that order and in one transaction; how many it were."""
     with translated_errors():
         async with database.connection() as connection, connection.transaction():
+            await set_tenant(connection, tenant_id)
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(_sql.take_open, parameters)
             rows = await cursor.fetchall()

@@ -3,15 +3,22 @@
 import re
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.audit import call_of
+from api.client_address import ClientAddresses
 from api.errors import as_problem, problem_response
+from api.security_headers import SecurityHeaders
 from common.envelope import new_event_id
 from common.metrics import Metrics
+
+ANSWER_FIELDS = "sspp.answer_fields"
+"""Where the scope of a request lists header fields that its answer gets, whatever that will be."""
 
 _ID_HEADER = b"x-request-id"
 
@@ -23,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestContext:
-    """ASGI middleware: a request id, metrics by route, and a bare 500 for what nobody expected.
+    """ASGI middleware: a request id, metrics by route, security headers, and a bare 500 for what nobody expected.
 
     The id is the client's ``X-Request-ID`` where that is safe to log, a fresh UUIDv7 otherwise; it is sent back,
     bound to the log lines and put into ``scope["request_id"]``.
@@ -32,9 +39,13 @@ class RequestContext:
     (`api.parameters.decode_id`): an encoded slash stays part of its id instead of ending the segment.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, headers: SecurityHeaders, addresses: ClientAddresses
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._headers = headers
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on an HTTP request with what surrounds it; other scopes (lifespan) as they are."""
@@ -42,16 +53,16 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
-        id_header = (_ID_HEADER, request_id.encode())
         raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
         scope = {**scope, "path": raw_path.decode("ascii", "replace"), "request_id": request_id}
+        scope[ANSWER_FIELDS] = fields = [(_ID_HEADER, request_id.encode())]
         status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], id_header]
+                message["headers"] = self._headers.complete([*message["headers"], *fields])
             await send(message)
 
         started = time.perf_counter()
@@ -76,6 +87,19 @@ class RequestContext:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count("sspp_http_requests_total", method=method, route=route, status=str(status))
         self._metrics.observe("sspp_http_request_duration_seconds", seconds, method=method, route=route)
+        if scope["path"].startswith("/v1/") and (app := scope.get("app")):
+            services, client = app.state.services, scope.get("client")
+            services.audit.note(
+                call_of(
+                    scope,
+                    received_at=services.clock() - timedelta(seconds=seconds),
+                    method=method,
+                    route=route,
+                    status=status,
+                    seconds=seconds,
+                    client_address=self._addresses.find(client[0] if client else None, scope["headers"]),
+                )
+            )
         _log.debug("request_answered", method=method, route=route, status=status, seconds=round(seconds, 6))
 
 

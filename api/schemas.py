@@ -236,17 +236,37 @@ class Released(Struct):
     released_until: Time
 
 
-class EventType(Struct, kw_only=True):
-    """A version of an event type."""
+class ApiCall(Struct, kw_only=True):
+    """One call of the API: no bodies, no secrets."""
 
-    name: str
-    version: int
-    description: str
-    owner: Annotated[Literal["platform", "tenant"], Meta(description="Whose type it is.")]
-    signal_type: Annotated[str | None, Meta(description="What a tenant's own type means.")]
-    signal_score: float | None
-    schema: Annotated[JsonObject, Meta(description="JSON Schema (2020-12) of the event's `data`.")]
+    received_at: Time
+    key_prefix: str | None
+    method: str
+    route: Annotated[str, Meta(description="The route's template, without ids.")]
+    target: Annotated[str | None, Meta(description="What an administrator's call was about.")]
+    status: int
+    duration_ms: float
+    client_address: str | None
+    user_agent: str | None
+    request_id: str
 
 
-class EventTypePage(Page[EventType]):
-    """A page of event types."""
+class ApiCallPage(Page[ApiCall]):
+    """A page of API calls."""
+
+
+class MonthUsage(Struct):
+    """The new events of a month; in UTC, by their arrival."""
+
+    month: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}$")]
+    events: int
+
+
+class Usage(Struct, kw_only=True):
+    """What a tenant may use by its plan, null being no limit, and what it has used."""
+
+    plan: str
+    requests_per_second: int | None
+    events_per_second: int | None
+    monthly_events: int | None
+    months: Annotated[list[MonthUsage], Meta(description="The last ones that have events, newest first.")]

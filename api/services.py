@@ -4,19 +4,24 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from redis.asyncio import Redis
 
 from api.admission import Admission
+from api.audit import AuditLog
 from api.auth import Authenticator
 from api.body_budget import BodyBudget
 from api.health import HealthChecks
+from api.key_uses import KeyUses
 from api.publisher import Publisher
+from api.rate_limits import RateLimits
 from common.clock import Clock, system_clock
-from common.database.connections import build_async_pool
+from common.database.connections import build_async_pool, open_pool
 from common.metrics import Metrics
+from common.production import is_strict
 from common.queue.backlog import measure_lanes
 from common.queue.withheld import WithheldEvents
+from common.queue.withheld_records import WithheldRecords
 from common.redis import open_async_redis, open_redis
 from common.search.client import open_async_client
 from common.search.query import SearchReader
@@ -30,13 +35,17 @@ class ApiServices:
 
     settings: Settings
     database: AsyncConnectionPool
+    management: ConnectionPool
     redis: Redis
     search: SearchReader
     publisher: Publisher
     withheld: WithheldEvents
+    withheld_records: WithheldRecords
     admission: Admission
     bodies: BodyBudget
+    rate_limits: RateLimits
     authenticator: Authenticator
+    audit: AuditLog
     health: HealthChecks
     metrics: Metrics
     clock: Clock
@@ -58,7 +67,26 @@ async def open_services(
         await database.open(wait=False)
         stack.push_async_callback(database.close)
 
-        search = SearchReader(open_async_client(settings.elasticsearch_url.get_secret_value()))
+        management = open_pool(
+            settings.database_url.get_secret_value(),
+            application="sspp-api-admin",
+            max_size=2,
+            sees_all_rows=False,
+        )
+        stack.callback(management.close)
+
+        audit = AuditLog(database, metrics)
+        audit.start()
+        stack.push_async_callback(audit.stop)
+        uses = KeyUses(database)
+        uses.start()
+        stack.push_async_callback(uses.stop)
+
+        search = SearchReader(
+            open_async_client(
+                settings.elasticsearch_url.get_secret_value(), ca_file=settings.elasticsearch_ca_file
+            )
+        )
         stack.push_async_callback(search.close)
 
         redis_url = settings.redis_url.get_secret_value()
@@ -70,6 +98,8 @@ async def open_services(
         admission = Admission(redis, settings, metrics)
         await admission.start()
         stack.push_async_callback(admission.stop)
+        cache = open_async_redis(settings.cache_or_default_url)
+        stack.push_async_callback(cache.aclose)
         publisher = Publisher(
             redis,
             Waker(waker_redis, liveness_seconds=settings.liveness_seconds),
@@ -84,18 +114,24 @@ async def open_services(
         yield ApiServices(
             settings=settings,
             database=database,
+            management=management,
             redis=redis,
             search=search,
             publisher=publisher,
             withheld=WithheldEvents(waker_redis),
+            withheld_records=WithheldRecords(waker_redis),
             admission=admission,
             bodies=BodyBudget(
                 max_bytes=settings.max_inflight_bytes,
                 timeout_seconds=settings.body_timeout_seconds,
                 metrics=metrics,
             ),
-            authenticator=Authenticator(database, clock),
-            health=HealthChecks(database, redis, search, environment=settings.environment),
+            rate_limits=RateLimits(cache, metrics, clock, max_request_events=settings.max_request_events),
+            audit=audit,
+            authenticator=Authenticator(database, uses, clock),
+            health=HealthChecks(
+                database, redis, search, environment=settings.environment, strict=is_strict(settings)
+            ),
             metrics=metrics,
             clock=clock,
         )

@@ -29,6 +29,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "sspp_http_request_duration_seconds", "histogram", "Time to answer a request.", ("method", "route")
     ),
+    Metric(
+        "sspp_api_logs_dropped_total",
+        "counter",
+        "API calls that did not get into the log of calls: too many at once.",
+    ),
     Metric("sspp_events_accepted_total", "counter", "Events acknowledged: durable in Redis."),
     Metric("sspp_events_refused_total", "counter", "Events refused by the API, by code.", ("code",)),
     Metric("sspp_push_events", "histogram", "Events that one push to Redis carried.", (), _SIZES),
@@ -36,7 +41,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "sspp_requests_shed_total",
         "counter",
-        "Requests turned away because of overload, by code.",
+        "Requests turned away because of overload or of what their tenant's plan allows, by code.",
         ("code",),
     ),
     Metric("sspp_queued_bytes", "gauge", "Bytes of events in the queue, those in work included."),
@@ -52,6 +57,12 @@ CATALOGUE: tuple[Metric, ...] = (
         "sspp_events_conflict_total",
         "counter",
         "Duplicates whose content differs from the event stored first.",
+    ),
+    Metric(
+        "sspp_events_dropped_total",
+        "counter",
+        "Accepted events that were not stored, as their customers were erased since or are suppressed.",
+        ("reason",),
     ),
     Metric(
         "sspp_events_rejected_total", "counter", "Events refused by a worker into rejected_events.", ("code",)
@@ -81,6 +92,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),
     Metric("sspp_stage_duration_seconds", "histogram", "Time of one step of a batch.", ("stage", "step")),
     Metric("sspp_drains_total", "counter", "Drains run.", ("stage",)),
+    Metric(
+        "sspp_jobs_refused_total",
+        "counter",
+        "RQ jobs that were none of ours and were not run. Above 0: somebody else writes to Redis.",
+    ),
     Metric(
         "sspp_drain_errors_total",
         "counter",

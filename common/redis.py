@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from common.errors import QueueUnavailableError
+from common.tls import tls_fault
 
 # What Redis answers when it is there but cannot take a write safely; redis-py knows no classes for these.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "READONLY", "OOM", "TRYAGAIN", "CLUSTERDOWN")
@@ -58,6 +59,8 @@ def translated_errors() -> Iterator[None]:
     except _REFUSING as error:
         raise QueueUnavailableError(f"Redis refuses writes for now: {error}") from error
     except _AWAY as error:
+        if fault := tls_fault(error):
+            raise QueueUnavailableError(f"Redis's certificate is not accepted: {fault}") from error
         raise QueueUnavailableError("Redis cannot be reached; try again shortly") from error
     except redis.exceptions.ResponseError as error:
         if not str(error).startswith(_REFUSALS):

@@ -35,7 +35,9 @@ def open_services(settings: Settings, *, application: str) -> Iterator[Services]
     """Build the services of a process; connections open on first use, and close at the end."""
     client = open_redis(settings.redis_url.get_secret_value())
     with open_pool(settings.database_url.get_secret_value(), application=application) as pool:
-        search = open_client(settings.elasticsearch_url.get_secret_value())
+        search = open_client(
+            settings.elasticsearch_url.get_secret_value(), ca_file=settings.elasticsearch_ca_file
+        )
         try:
             waker = Waker(client, liveness_seconds=settings.liveness_seconds)
             yield Services(settings, client, pool, search, waker, Metrics())

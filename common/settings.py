@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.errors import SettingsError
+from common.setting_values import ExistingFile, Networks, StoreNames
+from common.store_urls import mask_password
 
 
 class Settings(BaseSettings):
@@ -29,7 +31,8 @@ class Settings(BaseSettings):
     cache_url: SecretStr | None = Field(
         alias="CACHE_URL",
         default=None,
-        description="Redis for what may be forgotten; nothing uses it yet. Default: database 1 of REDIS_URL's server.",
+        description="Redis for what may be forgotten: how much each tenant sends at the moment. Default: database 1 of"
+        " REDIS_URL's server.",
     )
     elasticsearch_url: SecretStr = Field(
         alias="ELASTICSEARCH_URL", description="Elasticsearch; user and password go into the URL."
@@ -38,7 +41,22 @@ class Settings(BaseSettings):
         alias="SSPP_ENVIRONMENT",
         default="production",
         description="In production a Redis that could lose acknowledged events (no AOF, or a maxmemory-policy other"
-        " than noeviction) is refused; in development it is a warning.",
+        " than noeviction) is refused; in development it is a warning. Also refused in production: stores beyond this"
+        " machine without password or encryption, well-known passwords, LOG_LEVEL=DEBUG, and an API whose database role"
+        " row-level security does not bind. While this is not set and all stores are on this machine, those four are"
+        " let through.",
+    )
+    allow_plaintext: StoreNames = Field(
+        alias="SSPP_ALLOW_PLAINTEXT",
+        default="",
+        description="Which of postgresql, redis, elasticsearch (a list with commas) production may reach without"
+        " encryption beyond this machine, since the network keeps others out.",
+    )
+    elasticsearch_ca_file: ExistingFile = Field(
+        alias="SSPP_ELASTICSEARCH_CA_FILE",
+        default="",
+        description="The certificates (PEM) that vouch for an https ELASTICSEARCH_URL; default: those that the machine"
+        " trusts. For PostgreSQL and Redis the URL says so.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         alias="LOG_LEVEL", default="INFO", description="The least severe level that is logged."
@@ -51,6 +69,24 @@ class Settings(BaseSettings):
         alias="SSPP_HOST",
         default="127.0.0.1",
         description="The address that the API listens on; 0.0.0.0 for all, as in a container.",
+    )
+    trusted_proxies: Networks = Field(
+        alias="SSPP_TRUSTED_PROXIES",
+        default="",
+        description="Networks of the reverse proxies in front of the API (10.0.0.0/8,::1), whose word it takes for a"
+        " client's address.",
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        alias="SSPP_FORWARDED_HEADER",
+        default="x-forwarded-for",
+        description="The header in which those proxies say so; they have to write it themselves or add to it.",
+    )
+    hsts_seconds: int = Field(
+        alias="SSPP_HSTS_SECONDS",
+        default=0,
+        ge=0,
+        description="Strict-Transport-Security of each answer, where a proxy in front of the API speaks TLS: 31536000"
+        " for a year, 0 for none.",
     )
 
     max_body_bytes: int = Field(
@@ -100,6 +136,13 @@ class Settings(BaseSettings):
         default=128 * 1024 * 1024,
         ge=1,
         description="Bytes of one tenant's events in the queue; beyond it the API answers the tenant 429.",
+    )
+    lane_share_bytes: int = Field(
+        alias="SSPP_LANE_SHARE_BYTES",
+        default=64 * 1024,
+        ge=0,
+        description="Bytes of one tenant's events that may wait in front of those of the tenants that share its lane,"
+        " or join them each second; what it has waiting beyond that lets them pass.",
     )
     max_queue_age_seconds: float = Field(
         alias="SSPP_MAX_QUEUE_AGE_SECONDS",
@@ -209,6 +252,15 @@ class Settings(BaseSettings):
         description="Address of a worker's /metrics; 0.0.0.0 lets Prometheus scrape it from elsewhere.",
     )
 
+    @property
+    def cache_or_default_url(self) -> str:
+        """CACHE_URL, or what it is by default."""
+        if self.cache_url is not None:
+            return self.cache_url.get_secret_value()
+        parts = urlsplit(self.redis_url.get_secret_value())
+        # The path of a Unix socket's URL is the socket's. Nothing in the cache has a name that is used elsewhere.
+        return urlunsplit(parts if parts.scheme == "unix" else parts._replace(path="/1"))
+
     def masked(self) -> dict[str, object]:
         """All settings by environment name, with passwords replaced: safe to log."""
         shown: dict[str, object] = {}
@@ -218,15 +270,6 @@ class Settings(BaseSettings):
                 mask_password(value.get_secret_value()) if isinstance(value, SecretStr) else value
             )
         return shown
-
-
-def mask_password(url: str) -> str:
-    """`url` with its password, if any, replaced by ``***``."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 @lru_cache(maxsize=1)

@@ -113,6 +113,40 @@ def template_database(postgres_server: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def logins(postgres_server: str, template_database: str) -> Iterator[Callable[[str, str], str]]:
+    """Makes a URL of a test database that of a login which has the rights of one of the platform's roles.
+
+    URLs of other servers stay as they are. The roles themselves are not touched: on a server that was given, they may
+    be in use.
+    """
+    made: dict[str, str] = {}
+    server = urlsplit(postgres_server)
+
+    def url_as(url: str, role: str) -> str:
+        parts = urlsplit(url)
+        if (parts.hostname, parts.port) != (server.hostname, server.port):
+            return url
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            if role not in made:
+                name, password = f"sspp_test_{secrets.token_hex(6)}", secrets.token_hex(16)
+                attributes = sql.SQL("" if role in ("sspp_api", "sspp_reporting") else "BYPASSRLS")
+                connection.execute(
+                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(
+                        sql.Identifier(name), sql.Literal(password), sql.Identifier(role)
+                    )
+                    + sql.SQL(" ")
+                    + attributes
+                )
+                made[role] = f"{name}:{password}"
+        return urlunsplit(parts._replace(netloc=f"{made[role]}@{parts.netloc.rpartition('@')[2]}"))
+
+    yield url_as
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        for login in made.values():
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(login.partition(":")[0])))
+
+
 @pytest.fixture
 def empty_database_url(postgres_server: str) -> Iterator[str]:
     """A database of this test's own without any table."""

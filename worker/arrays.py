@@ -50,6 +50,11 @@ def uuids(values: Iterable[bytes]) -> Array:
     return Array("uuid", list(values))
 
 
+def byteas(values: Iterable[bytes]) -> Array:
+    """``bytea[]``."""
+    return Array("bytea", list(values))
+
+
 def texts(values: Iterable[str | None]) -> Array:
     """``text[]``; U+0000 is refused by PostgreSQL."""
     return Array("text", [None if value is None else value.encode() for value in values])

@@ -19,7 +19,7 @@ from common.services import Services
 from common.wakeup import Waker, job_queue
 
 MAINTENANCE_QUEUE = "maintenance"
-WATCHED_QUEUES = ("ingest", "index")
+WATCHED_QUEUES = ("ingest", "index", MAINTENANCE_QUEUE)
 WATCH_SECONDS = 3
 UPKEEP_SECONDS = 600
 BRING_BACK_SECONDS = 120

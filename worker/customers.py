@@ -9,8 +9,9 @@ from uuid import UUID
 
 import msgspec
 
+from common.event_types.signal_type import SignalType
 from common.scoring import heat, heat_sum
-from worker.domains.domain import Event, Projection, SignalType
+from worker.domains.domain import Event, Projection
 
 # Decimal's default context rounds to 28 digits; validation admits numbers that need some 700 to add up exactly.
 _EXACT = Context(prec=1000)

@@ -6,29 +6,27 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
-from itertools import islice
 
 import structlog
 
 from common.errors import QueueUnavailableError
-from common.logging import unbound_contextvars
 from common.queue.lane_consumer import LaneConsumer
-from common.queue.streams import Entry, depth
+from common.queue.streams import LANES, Entry, depth
 from common.queue.withheld import WithheldEvents, WithheldPart
 from common.services import Services
-from worker.batch_size import ReadSize, next_batch
+from worker.accounting import account, count_dropped
+from worker.batch_size import MOST_BYTES, ReadSize, next_batch
 from worker.candidates import Candidates
-from worker.domains.domain import Event
 from worker.guard import RefusalGuard
 from worker.isolation import store_isolating
 from worker.preparation import PreparedBatch, prepare
-from worker.refusals import RefusedEvent, envelope_hints
+from worker.quiet_tenants import QuietTenants
+from worker.refusals import RefusedEvent
 from worker.store import Store, StoredBatch
 from worker.validation import EventTypes
 from worker.withholding import BatchRefusals
 
 _TYPES_FRESH_SECONDS = 5.0
-_NAMED_TRACES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +35,7 @@ class IngestStage:
     """Takes record batches from the lanes, stores what is new in them, and acknowledges them.
 
     While PostgreSQL works on one batch, the next is read and prepared in a thread, as long as batches come full.
+    Tenants that have little waiting pass those that have much (`worker.quiet_tenants`).
 
     One stage serves one drain: the entries that it took stay under its name until they are stored. `types` and
     `guard` outlive it and belong to the process.
@@ -58,7 +57,10 @@ class IngestStage:
         self._read_size = ReadSize(services.settings.batch_events)
         self._held: list[Entry] = []  # taken, but not prepared yet
         self._prepared: deque[PreparedBatch] = deque()
+        self._quiet = QuietTenants()
+        self._quiet_ones_passed = False
         self._hands_are_wanted = False  # by `rescue`
+        self._takes_no_more = False  # before what is in hand is stored
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._consumer.create_groups()
 
@@ -68,6 +70,7 @@ class IngestStage:
             self._prepare_next(wait_seconds)
             if not self._prepared:
                 return 0
+        self._let_quiet_ones_pass()
         batch = self._prepared[0]
         ahead = None
         if self._is_worth_preparing(batch):
@@ -87,7 +90,7 @@ class IngestStage:
         if self._held or self._prepared:
             self._hands_are_wanted = True
             return None  # memory is bounded by holding one read's worth at a time
-        self._hands_are_wanted = False
+        self._hands_are_wanted = self._takes_no_more = False
         self._held = self._consumer.claim_orphans(live, self._services.settings.batch_events)
         suspect = None if self._held else self._consumer.claim_suspect()
         if suspect:
@@ -103,7 +106,7 @@ class IngestStage:
                 deliveries=suspect.deliveries,
             )
             self._metrics.count("sspp_suspect_entries_claimed_total")
-            self._hands_are_wanted = True
+            self._hands_are_wanted = self._takes_no_more = True
             return None  # there may be more of them, and each comes alone
         return sum(len(entry.records) for entry in self._held)
 
@@ -113,7 +116,8 @@ class IngestStage:
 
     def finish(self) -> int:
         """Store what is held; see `common.drain.Stage`."""
-        self._hands_are_wanted, handled = True, 0
+        self._hands_are_wanted = self._takes_no_more = True
+        handled = 0
         while self._held or self._prepared:
             handled += self.step(0)
         return handled
@@ -135,19 +139,47 @@ class IngestStage:
         if not self._held:
             self._held = self._consumer.read(self._read_size.entries_of_a_lane, wait_seconds)
             self._read_size.follow(self._held)
-        entries = next_batch(self._held, most_events=self._services.settings.batch_events)
-        if entries:
-            self._refresh_types()
-            started = time.perf_counter()
-            batch = prepare(entries, self._types, max_nesting=self._services.settings.max_nesting)
-            self._observe("prepare", time.perf_counter() - started)
-            self._prepared.append(batch)
-            del self._held[: len(entries)]
+        if self._held:
+            self._prepared.append(self._prepare_held())
+
+    def _let_quiet_ones_pass(self) -> None:
+        """Prepare what quiet tenants have sent meanwhile, to be stored before the batch of busy ones that is next."""
+        next_is_busy = self._prepared[0].entries[0].is_busy
+        if (
+            self._takes_no_more
+            or self._consumer.reply_was_lost
+            or not (next_is_busy and self._quiet.give_way)
+        ):
+            return
+        if self._quiet_ones_passed:  # in turns: the busy ones have to get on, too
+            self._quiet_ones_passed = False
+            return
+        if not self._held or self._held[0].is_busy:
+            found = self._consumer.read(
+                self._read_size.entries_of_a_lane, None, most_bytes=MOST_BYTES, streams=LANES
+            )
+            self._held = [*found, *self._held]
+        if self._held and not self._held[0].is_busy:
+            self._prepared.appendleft(self._prepare_held())
+            self._quiet_ones_passed = True
+
+    def _prepare_held(self) -> PreparedBatch:
+        """A batch of the first entries that are held."""
+        settings = self._services.settings
+        self._quiet.note(self._held)
+        stretch, most_events = self._quiet.next_stretch(self._held, settings.batch_events)
+        entries = next_batch(stretch, most_events=most_events)
+        self._refresh_types()
+        started = time.perf_counter()
+        batch = prepare(entries, self._types, max_nesting=settings.max_nesting)
+        self._observe("prepare", time.perf_counter() - started)
+        del self._held[: len(entries)]
+        return batch
 
     def _refresh_types(self) -> None:
         """Learn of the event types that tenants registered, at most some seconds late."""
         if time.monotonic() - self._types_loaded >= _TYPES_FRESH_SECONDS:
-            self._types.replace_tenant_types(self._store.tenant_types())
+            self._types.replace_tenant_types(self._store.tenant_types(self._types.tenant_types))
             self._types_loaded = time.monotonic()
 
     def _process(self, batch: PreparedBatch) -> None:
@@ -156,12 +188,15 @@ class IngestStage:
         # The entries link these lines to those of the API, which name the requests that brought them.
         with structlog.contextvars.bound_contextvars(entries=entries):
             started = time.perf_counter()
-            self._store_all(batch.candidates, refusals.admit(batch.refused), refusals)
+            # Before they may be withheld, which no transaction of the store sees.
+            refused, dropped = self._store.without_dropped(batch.refused)
+            self._store_all(batch.candidates, refusals.admit(refused), refusals)
             self._observe("store", time.perf_counter() - started)
             self._metrics.observe("sspp_batch_size", batch.size, stage=self.queue)
             parts = refusals.parts()
             self._put_away(batch.entries, parts)
             refusals.settle(parts)
+            count_dropped(dropped, self._metrics)
         self._bring_more_back(batch.entries, parts)
 
     def _put_away(self, batch: Sequence[Entry], parts: Sequence[WithheldPart]) -> None:
@@ -199,47 +234,9 @@ class IngestStage:
 
     def _account(self, stored: StoredBatch, refused: Sequence[RefusedEvent]) -> None:
         """Count and log what one transaction did, and wake the index for it."""
-        now = self._services.clock()
-        for received_at, events in Counter(valid.event.received_at for valid in stored.new).items():
-            lag = (now - received_at).total_seconds()
-            self._metrics.observe("sspp_store_lag_seconds", lag, times=events)
-        self._metrics.count("sspp_events_stored_total", len(stored.new))
-        self._metrics.count("sspp_signals_stored_total", sum(len(v.projection.signals) for v in stored.new))
-        self._metrics.count("sspp_events_duplicate_total", stored.duplicates)
-        self._metrics.count("sspp_events_conflict_total", len(stored.conflicts))
-        with structlog.contextvars.bound_contextvars(batch_id=stored.batch_id):
-            # A thousand entries on each of a thousand lines would be megabytes; the line of the batch has them.
-            with unbound_contextvars("entries"):
-                self._account_each(stored.conflicts, refused)
-            traces = dict.fromkeys(valid.event.trace_id for valid in stored.new if valid.event.trace_id)
-            log.info(
-                "batch_stored",
-                stored=len(stored.new),
-                duplicates=stored.duplicates,
-                refused=len(refused),
-                trace_ids=list(islice(traces, _NAMED_TRACES)),
-            )
+        account(stored, refused, self._metrics, self._services.clock())
         if stored.new:
             self._wake_index()
-
-    def _account_each(self, conflicts: Sequence[Event], refused: Sequence[RefusedEvent]) -> None:
-        for event in conflicts:
-            log.warning(
-                "event_conflict",
-                tenant_id=event.tenant_id,
-                event_id=event.event_id,
-                trace_id=event.trace_id,
-            )
-        for one in refused:
-            self._metrics.count("sspp_events_rejected_total", code=one.reason.code)
-            log.warning(
-                "event_rejected",
-                tenant_id=one.tenant_id,
-                event_id=one.record.event_id,
-                trace_id=envelope_hints(one.record.raw)["trace_id"],
-                code=one.reason.code,
-                path=one.reason.path,
-            )
 
     def _wake_index(self) -> None:
         """Tell the index stage. The outbox keeps the work: a lost wake-up is made good by the watchdog."""

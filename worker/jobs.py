@@ -5,6 +5,7 @@ import structlog
 from common.drain import Drain, new_drain_name
 from common.errors import TransientError
 from worker.maintenance import drop_expired_indices, run_upkeep
+from worker.retention import expire_tenants
 from worker.worker import current_worker
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def upkeep() -> dict[str, int]:
     try:
         done |= run_upkeep(services.pool, services.settings, services.clock, stop=worker.stop_requested)
         done |= drop_expired_indices(services.search, services.settings, services.clock)
+        done |= expire_tenants(services.pool, services.search, services.clock, stop=worker.stop_requested)
     except TransientError as error:
         log.warning("upkeep_put_off", code=error.code, detail=error.detail)
     log.info("upkeep_done", **done)

@@ -21,6 +21,7 @@ from common.search.indices import drop_indices_before
 from common.settings import Settings
 
 _OUTBOX_BATCH = 2_000
+_USAGE_BATCH = 5_000
 
 _sql = Queries(__package__, "maintenance.sql")
 
@@ -32,8 +33,8 @@ def run_upkeep(
 
     The slowest, building indexes, is left to the next run once `stop` says so.
 
-    The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired`` and
-    ``indexes_built``.
+    The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired``,
+    ``usage_folded`` and ``indexes_built``.
 
     Raises:
         DatabaseUnavailableError: the server went away, or others kept a table locked; run again later.
@@ -43,12 +44,14 @@ def run_upkeep(
         created = ensure_partitions(connection, now=now, ahead=settings.partitions_ahead)
         outbox = delete_indexed_outbox(connection, now - timedelta(seconds=settings.outbox_keep_seconds))
         expired = drop_expired(connection, now=now, retention_months=settings.retention_months)
+        folded = fold_usage(connection)
         built = build_closed_month_indexes(connection, now, stop=stop)
     return {
         "partitions_created": len(created),
         "outbox_deleted": outbox,
         "partitions_dropped": len(expired.partitions),
         "rows_expired": sum(expired.rows.values()),
+        "usage_folded": folded,
         "indexes_built": len(built),
     }
 
@@ -80,3 +83,15 @@ def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime)
         deleted += cursor.rowcount
         if cursor.rowcount < _OUTBOX_BATCH:
             return deleted
+
+
+def fold_usage(connection: psycopg.Connection[Any]) -> int:
+    """Add what batches counted to the months of their tenants, some at a time; returns how many parts that were."""
+    total = 0
+    while True:
+        with connection.transaction():
+            row = connection.execute(_sql.fold_usage, {"batch": _USAGE_BATCH}).fetchone()
+        folded: int = row[0] if row else 0
+        total += folded
+        if folded < _USAGE_BATCH:
+            return total

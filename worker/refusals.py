@@ -11,6 +11,7 @@ import msgspec
 from common.envelope import MAX_ID_CHARACTERS, uuid8
 from common.errors import InvalidEventError
 from common.queue.streams import Record
+from worker.violations import SchemaViolationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,17 @@ def refusal_rows(refused: Sequence[RefusedEvent]) -> dict[str, list[Any]]:
         "paths": [_storable(one.reason.path) for one in rows.values()],
         # The API lets nothing through that is not UTF-8; should anything get past it, the refusal must not fail.
         "raws": [_storable(one.record.raw.decode(errors="backslashreplace")) for one in rows.values()],
+        **_violation_columns([one.reason for one in rows.values()]),
+    }
+
+
+def _violation_columns(reasons: Sequence[InvalidEventError]) -> dict[str, list[Any]]:
+    """What was violated; all of it None where it was no schema."""
+    violations = [each if isinstance(each, SchemaViolationError) else None for each in reasons]
+    return {
+        "versions": [each and each.version for each in violations],
+        "places": [each and each.place for each in violations],
+        "keywords": [each and each.keyword for each in violations],
     }
 
 

@@ -4,6 +4,7 @@ from common.drain import Stage
 from common.queue.withheld import WithheldEvents
 from common.services import Services
 from worker.domains import DOMAINS
+from worker.erasure import ErasureStage
 from worker.guard import GuardLimits, RefusalGuard
 from worker.index import IndexStage
 from worker.ingest import IngestStage
@@ -22,7 +23,7 @@ class Stages:
             GuardLimits(limits.max_refused_share, limits.refusal_grace, limits.refusal_window_seconds)
         )
         self._withheld_came_back = False
-        self._builders = {"ingest": self._ingest, "index": self._index}
+        self._builders = {"ingest": self._ingest, "index": self._index, "maintenance": self._maintenance}
 
     def build(self, queue: str, name: str) -> Stage:
         """The stage of `queue`, for a drain of that name.
@@ -40,6 +41,9 @@ class Stages:
             self._withheld_came_back = True
         store = Store(self._services.pool)
         return IngestStage(name, self._services, store=store, types=self._types, guard=self._guard)
+
+    def _maintenance(self, _name: str) -> Stage:
+        return ErasureStage(self._services, store=Store(self._services.pool), types=self._types)
 
     def _index(self, _name: str) -> Stage:  # a transaction takes its rows, no name does
         s = self._services

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -11,10 +11,14 @@ import structlog
 
 from common.envelope import Envelope, event_key_bytes, parse_envelope_but_instant, parse_instant
 from common.errors import InvalidEventError
+from common.event_types.errors import InvalidSchemaError
+from common.event_types.limits import compile_schema
+from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
-from common.storable import escape_step, parse_storable
+from common.storable import parse_storable
 from worker.domains.custom import project_custom
-from worker.domains.domain import Domain, Event, EventType, Projection, SignalType
+from worker.domains.domain import Domain, Event, EventType, Projection
+from worker.violations import SchemaViolationError
 
 _decode_stored = msgspec.json.Decoder(Envelope).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
@@ -35,7 +39,8 @@ class TenantType(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _KnownType:
-    validators: tuple[jsonschema_rs.Draft202012Validator, ...]  # newest version first
+    version: int  # the newest
+    validators: tuple[jsonschema_rs.Draft202012Validator, ...]  # that version's first
     project: Callable[[Event], Projection]
 
 
@@ -59,22 +64,25 @@ class EventTypes:
     def __init__(self, domains: Iterable[Domain]) -> None:
         self._platform: dict[str, _KnownType] = {}
         self._tenants: dict[tuple[int, str], _KnownType | None] = {}
+        self.tenant_types: list[TenantType] = []  # as last told
         # What was made of which rows, None where that failed: rows seldom change between two looks.
         self._seen: dict[tuple[int, str], tuple[list[TenantType], _KnownType | None]] = {}
         for domain in domains:
             for name, versions in _by_name(domain.event_types).items():
-                self._platform[name] = _KnownType(_validators(versions), domain.project)
+                self._platform[name] = _platform_type(versions, domain.project)
 
     def replace_tenant_types(self, rows: Iterable[TenantType]) -> None:
         """Take over the tenants' own types; what is not among `rows` is forgotten.
 
-        A type that cannot be used, its schema does not compile for instance, is left out and logged: its events
-        are refused as unknown and can be replayed, and nobody else notices.
+        A version that cannot be used, as its schema does not compile for instance, is left out and logged: its events
+        are refused and can be replayed, and nobody else notices.
         """
+        self.tenant_types = list(rows)
         versions: dict[tuple[int, str], list[TenantType]] = {}
-        for row in rows:
+        for row in self.tenant_types:
             versions.setdefault((row.tenant_id, row.event_type), []).append(row)
         self._tenants = {key: self._compiled(key, rows_of_type) for key, rows_of_type in versions.items()}
+        self._seen = {key: self._seen[key] for key in versions}
 
     def _compiled(self, key: tuple[int, str], rows: list[TenantType]) -> _KnownType | None:
         seen_rows, found = self._seen.get(key, (None, None))
@@ -149,9 +157,7 @@ def _check_schema(known: _KnownType, data: dict[str, Any]) -> None:
     newest, *older = known.validators
     if newest.is_valid(data) or any(validator.is_valid(data) for validator in older):
         return
-    error = next(newest.iter_errors(data))
-    path = "".join(f"/{escape_step(str(step))}" for step in error.instance_path)
-    raise InvalidEventError("schema_violation", error.message[:1000], f"/data{path}")
+    raise SchemaViolationError(next(newest.iter_errors(data)), known.version)
 
 
 def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
@@ -161,31 +167,29 @@ def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
     return versions
 
 
-def _validators(versions: Iterable[EventType]) -> tuple[jsonschema_rs.Draft202012Validator, ...]:
-    newest_first = sorted(versions, key=lambda event_type: -event_type.version)
-    return tuple(
-        jsonschema_rs.Draft202012Validator(
-            dict(event_type.schema), validate_formats=True, retriever=_refuse_reference
-        )
-        for event_type in newest_first
-    )
+def _platform_type(versions: Iterable[EventType], project: Callable[[Event], Projection]) -> _KnownType:
+    newest, *older = sorted(versions, key=lambda event_type: -event_type.version)
+    validators = tuple(compile_schema(event_type.schema) for event_type in (newest, *older))
+    return _KnownType(newest.version, validators, project)
 
 
 def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
-    newest = max(rows, key=lambda row: row.version)
-    try:
-        validators = _validators(EventType(row.event_type, row.version, row.schema) for row in rows)
-        return _KnownType(validators, _custom_projection(newest))
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        log.error(  # noqa: TRY400  # the message says it all, and the trace would quote the schema
-            "event_type_unusable", tenant_id=newest.tenant_id, event_type=newest.event_type, detail=str(error)
-        )
+    usable: list[tuple[TenantType, jsonschema_rs.Draft202012Validator]] = []
+    for row in sorted(rows, key=lambda row: -row.version):
+        try:
+            usable.append((row, compile_schema(row.schema)))
+        except InvalidSchemaError as error:
+            log.error(  # noqa: TRY400  # the message says it all, and the trace would quote the schema
+                "event_type_unusable",
+                tenant_id=row.tenant_id,
+                event_type=row.event_type,
+                version=row.version,
+                detail=error.detail,
+            )
+    if not usable:
         return None
-
-
-def _refuse_reference(uri: str) -> NoReturn:
-    """A schema is data of a tenant: what it refers to must lie within it, and nothing is fetched for it."""
-    raise ValueError(f"a reference leads out of the schema, to {uri}")
+    newest, _ = usable[0]
+    return _KnownType(newest.version, tuple(validator for _, validator in usable), _custom_projection(newest))
 
 
 def _custom_projection(row: TenantType) -> Callable[[Event], Projection]:

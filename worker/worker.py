@@ -1,10 +1,12 @@
 """Our RQ worker: ``rq worker QUEUE`` with RQ_WORKER_CLASS=worker.worker.DrainWorker."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import redis.exceptions
 import structlog
@@ -12,22 +14,24 @@ from prometheus_client import start_http_server
 from redis.backoff import ExponentialBackoff
 from redis.client import Pipeline
 from redis.retry import Retry
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq import worker_registration as rq_workers
 from rq.exceptions import StopRequested
-from rq.job import Job
+from rq.job import JOB_ID_PATTERN, Job
 from rq.serializers import JSONSerializer
+from rq.utils import now as utc_now
 from rq.worker import WorkerStatus
 
 from common.errors import QueueUnavailableError, SettingsError
 from common.interpreter import settle
 from common.logging import configure_logging
 from common.metrics import Metrics
+from common.production import check_production
 from common.queue.backlog import measure_lanes, measure_outbox
 from common.services import Services, open_services
 from common.settings import Settings, load_settings
-from common.wakeup import job_queue
 from worker.cron import WATCHED_QUEUES, Watchdog
+from worker.own_job import OwnJob
 from worker.stages import Stages
 from worker.startup import verify
 
@@ -42,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 class DrainWorker(SimpleWorker):
-    """Runs drains in its own process: it does not fork, and its jobs are JSON.
+    """Runs drains in its own process: it does not fork, and runs no jobs but ours (`OwnJob`).
 
     Beside its jobs it serves ``/metrics``, and runs the cron schedule of its queues, which wakes each stage that
     has no live drain. It waits for servers that are away, Redis too, for as long as they are.
@@ -54,13 +58,14 @@ class DrainWorker(SimpleWorker):
     def __init__(self, queues: Sequence[Any], *args: Any, **options: Any) -> None:
         connection = options["connection"]
         options |= {
+            "job_class": OwnJob,
             "serializer": JSONSerializer,
             "worker_ttl": _WORKER_TTL_SECONDS,
             "default_worker_ttl": None,
         }
-        # The command line made the queues with RQ's default serializer, which is pickle.
+        # The command line made the queues with RQ's default serializer, which is pickle; by names, RQ makes them anew.
         names = [queue if isinstance(queue, str) else queue.name for queue in queues]
-        super().__init__([job_queue(name, connection) for name in names], *args, **options)
+        super().__init__(names, *args, **options)
         connection.set_retry(_RetryUntilStopped(lambda: self._stop_requested))
         self._services: Services | None = None
         self._stages: Stages | None = None
@@ -111,6 +116,40 @@ class DrainWorker(SimpleWorker):
         super().heartbeat(timeout, pipeline)
         rq_workers.register(self, pipeline)
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next job and its queue, or None; ids that are none are passed over."""
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except ValueError:
+                # With several queues RQ pops an id; with one it moves it aside, and would stumble over it again.
+                if not self._remove_bad_ids() and len(self.queues) == 1:
+                    raise
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's own housekeeping. What it stumbles over in Redis must not end the worker."""
+        try:
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        except (redis.exceptions.RedisError, StopRequested):
+            raise
+        except Exception:
+            log.exception("rq_maintenance_failed")
+            self._remove_bad_ids()
+            self.last_cleaned_at = utc_now()  # type: ignore[assignment]  # RQ's annotation knows the first value
+
+    def _remove_bad_ids(self) -> int:
+        """Clear away what RQ has taken from its queues and cannot look up; returns how many that were."""
+        removed = 0
+        for queue in self.queues:
+            for job_id in cast("list[bytes]", self.connection.lrange(queue.intermediate_queue_key, 0, -1)):
+                if not JOB_ID_PATTERN.fullmatch(job_id.decode("ascii", "replace")):
+                    log.error("job_refused", job_id=repr(job_id[:100]), why="this is no id of a job")
+                    OwnJob.count_refused()
+                    removed += self.connection.lrem(queue.intermediate_queue_key, 1, job_id)  # type: ignore[arg-type]
+        return removed
+
     def _shutdown(self) -> None:
         # RQ would ask Redis from within the signal handler, and fail in the middle of a batch if it is away.
         self._stop_requested = True
@@ -123,9 +162,10 @@ class DrainWorker(SimpleWorker):
         global _current  # noqa: PLW0603  # RQ calls job functions by name, so they have to find their worker
         try:
             settings = load_settings()
+            configure_logging(settings.log_level, settings.log_format)
+            check_production(settings, rq_redis_url=os.environ.get("RQ_REDIS_URL"))
         except SettingsError as error:
             sys.exit(f"The worker cannot start: {error.detail}")
-        configure_logging(settings.log_level, settings.log_format)
         _adopt_rq_loggers()
         queues = self.queue_names()
         structlog.contextvars.bind_contextvars(worker=self.name, queues=",".join(queues))
@@ -143,6 +183,7 @@ class DrainWorker(SimpleWorker):
             stack.enter_context(_metrics_served(services.metrics, settings))
             stack.enter_context(Watchdog(services, queues))
             settle(young_objects=YOUNG_OBJECTS)
+            OwnJob.count_refused = partial(services.metrics.count, "sspp_jobs_refused_total")
             self._services, self._stages, _current = services, Stages(services), self
             try:
                 self._wake_stages()  # what a killed fleet left needs no other sign

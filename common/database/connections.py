@@ -37,6 +37,8 @@ _LIFETIME_SECONDS = 60.0
 # wait for minutes more. Giving up soon lets the next request try at once.
 _RECONNECT_SECONDS = 2.0
 
+_ANSWER_SECONDS = 30
+
 _TRANSIENT = (
     psycopg.OperationalError,  # connection lost, server starting or stopping, deadlock, serialization, timeouts
     psycopg.InterfaceError,  # the connection object died under us
@@ -50,18 +52,36 @@ _TRANSIENT = (
 _FOR_GOOD = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
 
 
-def open_pool(url: str, *, application: str, max_size: int = 4) -> ConnectionPool:
-    """A synchronous pool for workers and commands; connections open in the background.
+# For whoever must see the rows of all tenants: a role that may not gets an error, where it would silently find none.
+SEE_ALL_ROWS = "-c row_security=off"
+
+
+def open_pool(url: str, *, application: str, max_size: int = 4, sees_all_rows: bool = True) -> ConnectionPool:
+    """A synchronous pool for workers; connections open in the background.
 
     Checking a connection out waits at most 5 seconds, then raises psycopg_pool.PoolTimeout.
+
+    Args:
+        url: PostgreSQL.
+        application: what the server's list of connections calls it.
+        max_size: most connections.
+        sees_all_rows: whether it is about all tenants, and its role must be one that may see them.
     """
-    return ConnectionPool(url, check=_check_unless_quiet, open=True, **_pool_options(application, max_size))
+    options = _pool_options(application, max_size)
+    if sees_all_rows:
+        options["kwargs"]["options"] += f" {SEE_ALL_ROWS}"
+    return ConnectionPool(url, check=_check_unless_quiet, open=True, **options)
 
 
 def build_async_pool(url: str, *, application: str, max_size: int = 8) -> AsyncConnectionPool:
-    """An asynchronous pool for the API; the caller opens and closes it within its event loop."""
+    """An asynchronous pool for the API; the caller opens and closes it within its event loop.
+
+    A statement takes at most 30 seconds: somebody waits for the answer, and others for the connection.
+    """
     check = AsyncConnectionPool.check_connection
-    return AsyncConnectionPool(url, check=check, open=False, **_pool_options(application, max_size))
+    options = _pool_options(application, max_size)
+    options["kwargs"]["options"] += f" -c statement_timeout={_ANSWER_SECONDS}s"
+    return AsyncConnectionPool(url, check=check, open=False, **options)
 
 
 def _check_unless_quiet(connection: Connection) -> None:

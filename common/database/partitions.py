@@ -1,8 +1,8 @@
-"""Monthly partitions of the event log and the signals: made ahead, dropped when they expire.
+"""Monthly partitions of events, signals and the log of API calls: made ahead, dropped when they expire.
 
-A partition is named after its table and its month in UTC, ``events_2026_11``; both tables are partitioned by
-received_at. The functions take a connection outside of any transaction, commit step by step and may be killed
-at any point: the next run carries on. Several may run at once.
+A partition is named after its table and its month in UTC, ``events_2026_11``; all are partitioned by received_at. The
+functions take a connection outside of any transaction, commit step by step and may be killed at any point: the next run
+carries on. Several may run at once.
 """
 
 import random
@@ -19,7 +19,7 @@ from common.database.ddl import Connection, autocommit, format_ddl
 from common.database.queries import Queries
 from common.errors import DatabaseUnavailableError
 
-TABLES = ("events", "signals")
+TABLES = ("events", "signals", "api_logs")
 
 # A constant of our own among the database's advisory locks.
 _PARTITION_LOCK = 0x53535050_0002
@@ -39,7 +39,9 @@ _EXPIRING = (
     ("event_keys", "received_at"),
     ("events_default", "received_at"),
     ("signals_default", "received_at"),
+    ("api_logs_default", "received_at"),
     ("rejected_events", "received_at"),
+    ("schema_violations", "last_at"),
     ("index_failures", "failed_at"),
     ("search_indices", "month"),
     ("index_marks", "received_from"),
@@ -109,7 +111,7 @@ def ensure_partitions(connection: Connection, *, now: datetime, ahead: int) -> l
 
 
 def list_partitions(connection: Connection) -> list[Partition]:
-    """All partitions of both tables, by table and name."""
+    """All partitions of these tables, by table and name."""
     rows = connection.execute(_sql.list_partitions, {"tables": list(TABLES)}).fetchall()
     return [
         Partition(table, name, starts, starts and month_start(starts, 1), row_estimate, size_bytes)
@@ -188,6 +190,7 @@ def _create(connection: Connection, table: str, month: datetime, now: datetime) 
             connection.execute(format_ddl(_sql.lock_writers, table=table))
         connection.execute(format_ddl(_sql.create_partition, name=name, table=table))
         connection.execute(format_ddl(_sql.move_default_rows, default_table=default, name=name, **bounds))
+        connection.execute(format_ddl(_sql.seal_partition, name=name))
         connection.execute(format_ddl(_sql.attach_partition, table=table, name=name, **bounds))
     return True
 

@@ -36,6 +36,10 @@ LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE;
 -- name: create_partition
 CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
 
+-- name: seal_partition
+-- Without a policy of its own nothing of it is seen but through its parent.
+ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+
 -- name: move_default_rows
 WITH moved AS (
     DELETE FROM {default_table} WHERE received_at >= {starts} AND received_at < {ends} RETURNING *

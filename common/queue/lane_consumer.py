@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from common.queue.queued_bytes import BYTES_KEY, COUNT_OFF
-from common.queue.streams import DEPTH_KEY, LANES, QUARANTINE_KEY, Entry, decode_entry
+from common.queue.streams import DEPTH_KEY, QUARANTINE_KEY, STREAMS, Entry, decode_entry
 from common.queue.suspects import CLAIM, CLAIM_SUSPECT, LEAVE, Suspect
 from common.redis import translated_errors
 
@@ -83,65 +83,76 @@ class LaneConsumer:
         """Create the streams and their consumer group where they do not exist yet."""
         with translated_errors():
             pipeline = self._redis.pipeline(transaction=False)
-            for lane in LANES:
-                pipeline.xgroup_create(lane, GROUP, id="0", mkstream=True)
+            for stream in STREAMS:
+                pipeline.xgroup_create(stream, GROUP, id="0", mkstream=True)
             for outcome in pipeline.execute(raise_on_error=False):
                 if isinstance(outcome, ResponseError) and "BUSYGROUP" in str(outcome):
                     continue
                 if isinstance(outcome, Exception):
                     raise outcome
 
-    def read(self, count: int, wait_seconds: float, *, most_bytes: int = MOST_BYTES_HELD) -> list[Entry]:
-        """Take up to `count` new entries of each lane; wait up to `wait_seconds` while there are none.
+    def read(
+        self,
+        count: int,
+        wait_seconds: float | None,
+        *,
+        most_bytes: int = MOST_BYTES_HELD,
+        streams: Sequence[str] = STREAMS,
+    ) -> list[Entry]:
+        """Take up to `count` new entries of each of `streams`; wait up to `wait_seconds` while there are none.
 
         If the connection broke while entries were being handed over, they lie under this consumer's name unseen: the
         next read brings those first, and with them, again, all that is not acknowledged. So while `reply_was_lost`,
         call it with empty hands. Otherwise it may be called while what was read before is still in work.
 
         Args:
-            count: how many entries of each lane.
-            wait_seconds: how long to wait for the first.
-            most_bytes: how many bytes of entries to take, at most; one entry of each lane is taken in any case.
+            count: how many entries of each stream.
+            wait_seconds: how long to wait for the first; None not at all, where 0 is a millisecond.
+            most_bytes: how many bytes of entries to take, at most; one entry of each stream is taken in any case.
+            streams: which; all of them while `reply_was_lost`.
         """
         entries: list[Entry] = []
         with translated_errors():
             if self.reply_was_lost:
-                helping = min(count, max(1, self._sure_to_fit(most_bytes, LANES)))
-                entries = self._take(LANES, "0", helping, wait_seconds)
+                helping = min(count, max(1, self._sure_to_fit(most_bytes, STREAMS)))
+                entries = self._take(STREAMS, "0", helping, wait_seconds)
             if not entries:
                 self.reply_was_lost = True  # until all answers are here
-                entries = self._take_new(count, wait_seconds, most_bytes)
+                entries = self._take_new(streams, count, wait_seconds, most_bytes)
                 self.reply_was_lost = False
         return entries
 
-    def _sure_to_fit(self, size: int, lanes: Sequence[str]) -> int:
-        return size // (self._largest_entry * len(lanes))
+    def _sure_to_fit(self, size: int, streams: Sequence[str]) -> int:
+        return size // (self._largest_entry * len(streams))
 
-    def _take_new(self, count: int, wait_seconds: float, most_bytes: int) -> list[Entry]:
+    def _take_new(
+        self, streams: Sequence[str], count: int, wait_seconds: float | None, most_bytes: int
+    ) -> list[Entry]:
         """Take in helpings of which each is sure to fit into what is left of `most_bytes`."""
         entries: list[Entry] = []
-        lanes: Sequence[str] = LANES
         size = taken = 0
-        while lanes and taken < count:
-            helping = min(count - taken, self._sure_to_fit(most_bytes - size, lanes))
+        while streams and taken < count:
+            helping = min(count - taken, self._sure_to_fit(most_bytes - size, streams))
             if helping < 1 and entries:
                 break
             helping = max(helping, 1)
-            found = self._take(lanes, ">", helping, None if entries else wait_seconds)
+            found = self._take(streams, ">", helping, None if entries else wait_seconds)
             entries += found
             size += sum(entry.bytes_held for entry in found)
             taken += helping
             # Only these can have more.
-            of_lane = Counter(entry.lane for entry in found)
-            lanes = [lane for lane in lanes if of_lane[lane] >= helping]
+            of_stream = Counter(entry.lane for entry in found)
+            streams = [stream for stream in streams if of_stream[stream] >= helping]
         return entries
 
-    def _take(self, lanes: Sequence[str], start: str, count: int, wait_seconds: float | None) -> list[Entry]:
+    def _take(
+        self, streams: Sequence[str], start: str, count: int, wait_seconds: float | None
+    ) -> list[Entry]:
         try:
             answer = self._redis.xreadgroup(
                 GROUP,
                 self.name,
-                dict.fromkeys(lanes, start),
+                dict.fromkeys(streams, start),
                 count=count,
                 # 0 would wait for ever
                 block=None if wait_seconds is None else max(1, int(wait_seconds * 1000)),
@@ -217,21 +228,21 @@ class LaneConsumer:
     def leave(self) -> None:
         """Take this consumer's name out of the group, except where entries are still pending under it."""
         with translated_errors():
-            for lane in LANES:
-                self._leave(keys=[lane], args=[GROUP, self.name])
+            for stream in STREAMS:
+                self._leave(keys=[stream], args=[GROUP, self.name])
 
     def _orphaned(self, live: Collection[str]) -> list[tuple[str, bytes]]:
         pipeline = self._redis.pipeline(transaction=False)
-        for lane in LANES:
-            pipeline.xinfo_consumers(lane, GROUP)
+        for stream in STREAMS:
+            pipeline.xinfo_consumers(stream, GROUP)
         answers = pipeline.execute(raise_on_error=False)
         if any(isinstance(answer, ResponseError) for answer in answers):
             self.create_groups()  # Redis was emptied under us, so nobody left anything
             return []
         names = {*live, self.name}
         return [
-            (lane, consumer["name"])
-            for lane, consumers in zip(LANES, answers, strict=True)
+            (stream, consumer["name"])
+            for stream, consumers in zip(STREAMS, answers, strict=True)
             for consumer in consumers
             if consumer["name"].decode() not in names
         ]

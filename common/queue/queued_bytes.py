@@ -43,23 +43,24 @@ end
 """Lua: ``count_off(bytes_key, tenant, size)`` takes an entry's bytes off. Call it after the script's first write:
 Redis checks only that one against its memory limit, and what frees memory must pass at the limit too."""
 
-# Answer the hash, for each lane the milliseconds that its oldest entry has waited, -1 for an empty lane, and the
+# Answer the hash, for each stream the milliseconds that its oldest entry has waited, -1 for an empty one, and the
 # tenants with withheld events.
-# KEYS: hash, hash of the withheld events, lanes in order.
+# KEYS: hash, hash of the withheld events, lanes in order, their busy streams in the same order.
 _MEASURE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local ages, lanes = {}, #KEYS - 2
-for lane = 1, lanes do
-  local oldest = redis.call('XRANGE', KEYS[lane + 2], '-', '+', 'COUNT', 1)[1]
-  ages[lane] = oldest and math.max(0, now - tonumber(string.match(oldest[1], '^%d+'))) or -1
+local ages, lanes = {}, (#KEYS - 2) / 2
+for stream = 1, 2 * lanes do
+  local oldest = redis.call('XRANGE', KEYS[stream + 2], '-', '+', 'COUNT', 1)[1]
+  ages[stream] = oldest and math.max(0, now - tonumber(string.match(oldest[1], '^%d+'))) or -1
 end
+local function is_empty(lane) return ages[lane] == -1 and ages[lane + lanes] == -1 end
 local counted = redis.call('HGETALL', KEYS[1])
 local left = 0
 for i = 1, #counted, 2 do
   local tenant = tonumber(counted[i])
   if tenant then
-    if ages[tenant % lanes + 1] == -1 and redis.call('HEXISTS', KEYS[2], counted[i]) == 0 then
+    if is_empty(tenant % lanes + 1) and redis.call('HEXISTS', KEYS[2], counted[i]) == 0 then
       redis.call('HDEL', KEYS[1], counted[i])
     else
       left = left + tonumber(counted[i + 1])
@@ -85,7 +86,7 @@ class QueuedBytes(NamedTuple):
     drained: int
     """Payload bytes that ever left the queue; less than before only if Redis was emptied."""
     oldest_seconds: tuple[float, ...]
-    """How long the oldest entry of each lane has waited, by Redis's own clock; 0 for an empty lane."""
+    """How long the oldest entry of each stream has waited, by Redis's own clock; 0 for an empty one."""
     withholding: frozenset[int] = frozenset()
     """The tenants some of whose events are withheld."""
 
@@ -95,12 +96,13 @@ class QueueMeter:
 
     Args:
         client: Redis.
-        lanes: the lanes' keys; the tenant's id modulo their number tells its lane.
+        streams: the keys of all lanes, then those of their busy streams; the tenant's id modulo the number of lanes
+            tells its lane.
         withheld: the key of the hash that tells which tenants have entries moved out of their lane.
     """
 
-    def __init__(self, client: Redis, *, lanes: tuple[str, ...], withheld: str) -> None:
-        self._keys = [BYTES_KEY, withheld, *lanes]
+    def __init__(self, client: Redis, *, streams: tuple[str, ...], withheld: str) -> None:
+        self._keys = [BYTES_KEY, withheld, *streams]
         self._measure: Any = client.register_script(_MEASURE)
 
     async def read(self) -> QueuedBytes:

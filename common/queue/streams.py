@@ -2,9 +2,11 @@
 
 A stream entry holds a *record batch*, up to a few hundred events of one tenant, so that queueing costs per push
 and not per event. A tenant always uses the same lane; reading takes as many entries of each lane, which is what
-keeps a busy tenant from delaying the tenants of other lanes.
+keeps a busy tenant from delaying the tenants of other lanes. A lane is two streams: what a tenant has waiting beyond
+its share goes into the second, the busy one, so that the tenants of the same lane wait behind that share at most.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,12 @@ from redis import Redis
 from common.redis import translated_errors
 
 LANES = tuple(f"sspp:ingest:{number}" for number in range(16))
+BUSY_LANES = tuple(f"{lane}:busy" for lane in LANES)
+STREAMS = (*LANES, *BUSY_LANES)
+"""All streams of the queue, in the order in which what was read of them is stored."""
+
 DEPTH_KEY = "sspp:ingest:depth"
-"""A hash: lane → events in its stream, counted in the same transactions that add and remove them.
+"""A hash: stream → events in it, counted in the same transactions that add and remove them.
 
 `common.queue.queued_bytes` counts the bytes by the same rules, by tenant."""
 
@@ -27,6 +33,7 @@ WITHHELD_KEY = "sspp:ingest:withheld"
 QUARANTINE_KEY = "sspp:ingest:quarantine"
 """A stream of entries that no worker can decode; nothing writes such entries, so each is worth a look."""
 
+_BUSY = frozenset(BUSY_LANES)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -44,6 +51,7 @@ class Entry:
     """One record batch as read from a lane."""
 
     lane: str
+    """The stream that it lies in."""
     entry_id: bytes
     tenant_id: int
     records: tuple[Record, ...]
@@ -51,6 +59,11 @@ class Entry:
     """The bytes that it counts for in the queue, as its pusher counted them; see `common.queue.queued_bytes`."""
     withheld: bool = False
     """Whether it comes back from among the withheld events, see `common.queue.withheld`."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is part of what its tenant has waiting beyond its share."""
+        return self.lane in _BUSY
 
     @property
     def bytes_held(self) -> int:
@@ -61,6 +74,11 @@ class Entry:
 def lane_of(tenant_id: int) -> str:
     """The lane of a tenant; tenant ids are consecutive, so this spreads them evenly."""
     return LANES[tenant_id % len(LANES)]
+
+
+def busy_lane_of(tenant_id: int) -> str:
+    """The second stream of a tenant's lane."""
+    return BUSY_LANES[tenant_id % len(LANES)]
 
 
 def encode_entry(tenant_id: int, records: Iterable[Record]) -> dict[bytes, bytes]:
@@ -106,7 +124,7 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
 
 
 def depth(client: Redis) -> dict[str, int]:
-    """Events waiting or in work, by lane; lanes without any are left out.
+    """Events waiting or in work, by lane, in both of its streams; lanes without any are left out.
 
     Each entry counts for at least one event and an empty stream for none, whatever the counters say: should
     someone trim or delete a lane by hand, the drains still know when there is work and when there is none.
@@ -114,13 +132,14 @@ def depth(client: Redis) -> dict[str, int]:
     with translated_errors():
         pipeline = cast("Any", client).pipeline(transaction=True)
         pipeline.hgetall(DEPTH_KEY)
-        for lane in LANES:
-            pipeline.xlen(lane)
+        for stream in STREAMS:
+            pipeline.xlen(stream)
         counts, *entries = pipeline.execute()
-    events = {lane: int(counts.get(lane.encode(), 0)) for lane in LANES}
-    return {
-        lane: max(events[lane], length) for lane, length in zip(LANES, entries, strict=True) if length > 0
-    }
+    events: Counter[str] = Counter()
+    for lane, stream, length in zip(LANES * 2, STREAMS, entries, strict=True):
+        if length > 0:
+            events[lane] += max(int(counts.get(stream.encode(), 0)), length)
+    return dict(events)
 
 
 def oldest_ages(client: Redis) -> dict[str, float]:
@@ -128,11 +147,12 @@ def oldest_ages(client: Redis) -> dict[str, float]:
     with translated_errors():
         pipeline = cast("Any", client).pipeline(transaction=False)
         pipeline.time()
-        for lane in LANES:
-            pipeline.xrange(lane, count=1)
+        for stream in STREAMS:
+            pipeline.xrange(stream, count=1)
         (seconds, microseconds), *heads = pipeline.execute()
     now = seconds + microseconds / 1e6
-    return {
-        lane: max(0.0, now - int(head[0][0].split(b"-")[0]) / 1000) if head else 0.0
-        for lane, head in zip(LANES, heads, strict=True)
-    }
+    ages = dict.fromkeys(LANES, 0.0)
+    for lane, head in zip(LANES * 2, heads, strict=True):
+        if head:
+            ages[lane] = max(ages[lane], now - int(head[0][0].split(b"-")[0]) / 1000)
+    return ages

@@ -19,11 +19,11 @@ from redis import Redis
 
 from common.queue.lane_consumer import GROUP
 from common.queue.queued_bytes import BYTES_KEY, COUNT_OFF
-from common.queue.streams import DEPTH_KEY, WITHHELD_KEY, Entry, Record, encode_entry, lane_of
+from common.queue.streams import DEPTH_KEY, WITHHELD_KEY, Entry, Record, busy_lane_of, encode_entry
 from common.redis import translated_errors
 
 RETURNED_AT_ONCE = 5000
-"""Events that come back at a time: a second's work, so that the lane's other tenants hardly notice."""
+"""Events that come back at a time: a second's work, which lets the lane's other tenants pass."""
 
 _ENTRIES_OF_A_SCRIPT = 64  # of 128 KiB each: bounds how long Redis is busy with one
 _SAMPLED_ENTRIES = 100
@@ -147,7 +147,7 @@ class WithheldEvents:
                 fields |= {b"bytes": b"%d" % size, b"reasons": _encoded_reasons(part)}
                 flat = [item for field in fields.items() for item in field]
                 self._withhold(
-                    keys=[entry.lane, DEPTH_KEY, BYTES_KEY, WITHHELD_KEY, _stream(entry.tenant_id)],
+                    keys=[entry.lane, DEPTH_KEY, BYTES_KEY, WITHHELD_KEY, withheld_stream(entry.tenant_id)],
                     args=[
                         GROUP,
                         entry.lane,
@@ -163,16 +163,16 @@ class WithheldEvents:
             return sum(pipeline.execute())
 
     def bring_back(self, tenant_id: int, most_events: int = RETURNED_AT_ONCE) -> int:
-        """Move a tenant's longest waiting events back into its lane; returns how many.
+        """Move a tenant's longest waiting events back into its lane, into the busy stream; returns how many.
 
         They are about `most_events`, as entries move whole. Whoever moves some also wakes the ingest stage.
         """
-        lane = lane_of(tenant_id)
+        lane = busy_lane_of(tenant_id)
         moved = 0
         with translated_errors():
             while moved < most_events:
                 found = self._bring_back(
-                    keys=[_stream(tenant_id), WITHHELD_KEY, lane, DEPTH_KEY],
+                    keys=[withheld_stream(tenant_id), WITHHELD_KEY, lane, DEPTH_KEY],
                     args=[tenant_id, lane, most_events - moved, _ENTRIES_OF_A_SCRIPT],
                 )
                 if not found:
@@ -216,7 +216,7 @@ class WithheldEvents:
         with translated_errors():
             events = int(self._redis.hget(WITHHELD_KEY, str(tenant_id)) or 0)
             released_until = self._redis.pexpiretime(_release_key(tenant_id))
-            sample = self._sample(keys=[_stream(tenant_id)], args=[_SAMPLED_ENTRIES])
+            sample = self._sample(keys=[withheld_stream(tenant_id)], args=[_SAMPLED_ENTRIES])
         counts: Counter[Reason] = Counter()
         oldest: datetime | None = None
         for encoded in sample:
@@ -241,7 +241,8 @@ def _encoded_reasons(part: WithheldPart) -> bytes:
     return _encode(_Reasons(min(record.received_at for record in part.records), counts))
 
 
-def _stream(tenant_id: int) -> str:
+def withheld_stream(tenant_id: int) -> str:
+    """The stream with a tenant's withheld events."""
     return f"{WITHHELD_KEY}:{tenant_id}"
 
 

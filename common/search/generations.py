@@ -91,7 +91,9 @@ def share_generations(connection: _Connection) -> Generations:
     """What holds now and until the end of the connection's transaction, for those who write documents.
 
     To be asked after the outbox rows are locked: whatever such a row names was committed before, so a rebuild that
-    begins later copies it, and of one that began earlier the answer tells.
+    begins later copies it, and of one that began earlier the answer tells. And before the signals are read: who deletes
+    some waits for the end of such transactions, then nobody writes the documents of what is gone
+    (`common.database.transactions`).
 
     Raises:
         psycopg.errors.LockNotAvailable: a change was under way for longer than the session's lock_timeout.

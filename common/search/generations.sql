@@ -1,7 +1,8 @@
 -- Indices are about all tenants: these statements know none.
 
 -- name: share_indices
-SELECT pg_advisory_xact_lock_shared(%(lock_key)s);
+-- With a number of its own, by which the transaction is waited for.
+SELECT pg_advisory_xact_lock_shared(%(lock_key)s), pg_current_xact_id();
 
 -- name: claim_indices
 SELECT pg_advisory_xact_lock(%(lock_key)s);

@@ -87,11 +87,14 @@ def database(env_file: Path | None = None) -> Iterator[Connection]:
 def search(env_file: Path | None = None) -> Iterator[Elasticsearch]:
     """A client for the server of ELASTICSEARCH_URL, found as `database_url` is; connects at the first request.
 
+    SSPP_ELASTICSEARCH_CA_FILE of the environment vouches for its certificate.
+
     Raises:
         SettingsError: ELASTICSEARCH_URL is missing or not the URL of a server.
     """
     found = find_variables(("ELASTICSEARCH_URL",), os.environ, env_file=env_file)
-    with open_client(found["ELASTICSEARCH_URL"]) as client:
+    ca_file = os.environ.get("SSPP_ELASTICSEARCH_CA_FILE", "")
+    with open_client(found["ELASTICSEARCH_URL"], ca_file=ca_file) as client:
         yield client
 
 

@@ -1,19 +1,28 @@
 """``sspp event-types``: what kinds of events there are."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from common.event_types.registry import (
+    Compatibility,
+    Definition,
+    Status,
+    list_types,
+    parse_schema,
+    put_type,
+    set_status,
+)
+from common.event_types.signal_type import SignalType
 from infrastructure.cli.console import AsJson, Command, Commands, DatabaseEnvFile, database, show
-from infrastructure.database.event_types import EventTypeError, add_type, list_types
-from worker.domains.domain import EventType, SignalType
 
 event_types = typer.Typer(
     cls=Commands, no_args_is_help=True, help="What kinds of events there are, and a tenant's own."
 )
+
+Tenant = Annotated[str, typer.Option(help="The tenant's slug.")]
 
 
 @event_types.command("list")
@@ -43,26 +52,40 @@ def add(
         ),
     ],
     name: Annotated[str, typer.Option("--type", help="The event type: small letters, digits, _ and .")],
-    tenant: Annotated[str, typer.Option(help="The tenant's slug.")],
+    tenant: Tenant,
     signal_type: Annotated[
         SignalType, typer.Option(help="What such an event tells.")
     ] = SignalType.ENGAGEMENT,
     signal_score: Annotated[float, typer.Option(min=0, max=1, help="How much it tells.")] = 0.4,
-    version: Annotated[int, typer.Option(min=1, help="A stored version never changes.")] = 1,
+    compatibility: Annotated[
+        Compatibility,
+        typer.Option(help="none: take it even if it may refuse what the version before it accepts."),
+    ] = "backward",
     env_file: DatabaseEnvFile = None,
 ) -> None:
-    """Give a tenant an event type of its own; it need not know any code."""
-    event_type = EventType(name, version, _read_schema(schema))
+    """Give a tenant an event type of its own, or its next version; it need not know any code."""
+    parsed = parse_schema(schema.read_bytes())
+    definition = Definition(parsed, str(parsed.get("description", "")), signal_type, signal_score)
     with database(env_file) as connection:
-        added = add_type(connection, tenant, event_type, signal_type=signal_type, signal_score=signal_score)
-    typer.echo(f"{'added' if added else 'is there already:'} {name} v{version}")
+        stored, is_new = put_type(connection, tenant, name, definition, compatibility)
+    typer.echo(f"{'added' if is_new else 'is there already:'} {name} v{stored.version}")
 
 
-def _read_schema(path: Path) -> dict[str, Any]:
-    try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EventTypeError(f"{path}: not JSON: {error}") from error
-    if not isinstance(schema, dict):
-        raise EventTypeError(f"{path}: the schema of an event type is a JSON object")
-    return schema
+@event_types.command("status", cls=Command)
+def status_(
+    name: Annotated[str, typer.Argument(metavar="TYPE", help="The event type.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1)],
+    status: Annotated[
+        Status,
+        typer.Argument(
+            metavar="STATUS",
+            help="active, deprecated (senders should move on) or retired (it accepts nothing any more).",
+        ),
+    ],
+    tenant: Tenant,
+    env_file: DatabaseEnvFile = None,
+) -> None:
+    """Deprecate or retire a version of a tenant's event type, or make it active again."""
+    with database(env_file) as connection:
+        set_status(connection, tenant, name, version, status)
+    typer.echo(f"{name} v{version} is {status}")

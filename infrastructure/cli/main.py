@@ -11,8 +11,10 @@ from infrastructure.cli.keys import keys
 from infrastructure.cli.load import load
 from infrastructure.cli.migrate import migrate
 from infrastructure.cli.partitions import partitions
+from infrastructure.cli.plans import plans
 from infrastructure.cli.reindex import reindex
 from infrastructure.cli.rejected import rejected
+from infrastructure.cli.roles import roles
 from infrastructure.cli.seed import seed
 from infrastructure.cli.tenants import tenants
 from infrastructure.cli.up import up
@@ -52,6 +54,8 @@ app.command()(reindex)
 app.command()(verify)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
+app.add_typer(plans, name="plans")
+app.add_typer(roles, name="roles")
 app.add_typer(event_types, name="event-types")
 app.add_typer(partitions, name="partitions")
 app.add_typer(rejected, name="rejected")

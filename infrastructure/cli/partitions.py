@@ -50,7 +50,8 @@ def drop(
 ) -> None:
     """Drop the events and signals of older months, for good.
 
-    What customers add up to stays. Upkeep does the same by itself if SSPP_RETENTION_MONTHS is set.
+    What customers add up to stays. Upkeep does the same by itself if SSPP_RETENTION_MONTHS is set, and
+    deletes row by row what single tenants keep for less time (sspp tenants change --retention-days).
     """
     if not yes:
         typer.confirm(

@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from infrastructure.database.keys import ensure_key
+from common.tenancy.keys import ensure_key
+from infrastructure.database.connections import Connection, connect
 from infrastructure.database.migrate import migrate
+from infrastructure.database.roles import enable_process_roles
 from infrastructure.database.seed import seed
 from infrastructure.local.environment_file import write_environment
 from infrastructure.local.errors import CancelledError
@@ -115,7 +117,9 @@ def _run(
     try:
         # Before anything is started: a port that is taken shall cost nobody the start of three servers.
         environment = process_environment(os.environ, servers.urls)
-        applications = Applications(folder, environment, port=port, workers=workers)
+        applications = Applications(
+            folder, environment, port=port, workers=workers, with_roles=servers.own_database
+        )
         if applications.port_remark:
             terminal.say(applications.port_remark)
 
@@ -127,7 +131,12 @@ def _run(
         stop.check()
         migrate(servers.urls["DATABASE_URL"])
         seed(servers.urls["DATABASE_URL"])
-        keys = _ensure_keys(folder, servers.urls["DATABASE_URL"])
+        with connect(servers.urls["DATABASE_URL"]) as connection:
+            keys = _ensure_keys(folder, connection)
+            if (
+                servers.own_database
+            ):  # one that was given has roles of its owner's making, and goes by its URL
+                enable_process_roles(connection, folder.password)
 
         terminal.say("starting the API and the workers")
         applications.start(supervisor, cancelled=stop)
@@ -142,11 +151,11 @@ def _run(
         supervisor.stop()
 
 
-def _ensure_keys(folder: DataFolder, database_url: str) -> dict[str, str]:
+def _ensure_keys(folder: DataFolder, connection: Connection) -> dict[str, str]:
     keys = {}
     for name, scopes in _KEYS.items():
         label = f"sspp up: {name}"
-        keys[name] = ensure_key(database_url, _DEMO_TENANT, label, scopes, folder.recall("keys", name))
+        keys[name] = ensure_key(connection, _DEMO_TENANT, label, scopes, folder.recall("keys", name))
         folder.remember("keys", name, keys[name])
     return keys
 

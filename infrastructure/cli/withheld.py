@@ -11,8 +11,9 @@ import typer
 
 from common.queue.withheld import WithheldEvents
 from common.redis import open_redis
+from common.store_urls import redis_access
+from common.tenancy.tenants import find_tenant, list_tenants
 from infrastructure.cli.console import AsJson, database, show
-from infrastructure.database.tenants import list_tenants, tenant_id_of
 from infrastructure.loading.environment import find_variables
 
 _SHOWN_REASONS = 3
@@ -69,7 +70,7 @@ def release(
     if everyone == bool(tenant):
         raise typer.BadParameter("say whose refusals: --tenant SLUG, or else --all")
     with _withheld_events(env_file) as events, database(env_file) as connection:
-        chosen = sorted(events.events()) if tenant is None else [tenant_id_of(connection, tenant)]
+        chosen = sorted(events.events()) if tenant is None else [find_tenant(connection, tenant).tenant_id]
         count = sum(events.release(tenant_id, timedelta(minutes=minutes)) for tenant_id in chosen)
     typer.echo(f"{count:,} withheld event{'' if count == 1 else 's'} released, for {minutes} minutes.")
 
@@ -77,5 +78,6 @@ def release(
 @contextmanager
 def _withheld_events(env_file: Path | None) -> Iterator[WithheldEvents]:
     url = find_variables(("REDIS_URL",), os.environ, env_file=env_file)["REDIS_URL"]
+    redis_access("REDIS_URL", url)  # the client would quote what it stumbles over, be it a password
     with open_redis(url) as client:
         yield WithheldEvents(client)

@@ -6,7 +6,9 @@ from typing import Any
 
 import psycopg
 
-from common.errors import DatabaseUnavailableError, SettingsError
+from common.database.connections import SEE_ALL_ROWS
+from common.errors import DatabaseUnavailableError
+from common.store_urls import postgresql_access
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -18,17 +20,19 @@ def connect(database_url: str, *, read_only: bool = False) -> Iterator[Connectio
     With `read_only` the server itself refuses every write.
 
     Raises:
-        SettingsError: `database_url` is not a PostgreSQL URL.
+        SettingsError: `database_url` is not a PostgreSQL URL, or its password breaks it.
         DatabaseUnavailableError: the server cannot be reached or refuses the login.
     """
-    options = "-c timezone=UTC" + (" -c default_transaction_read_only=on" if read_only else "")
+    options = f"-c timezone=UTC {SEE_ALL_ROWS}" + (
+        " -c default_transaction_read_only=on" if read_only else ""
+    )
+    postgresql_access(
+        "DATABASE_URL", database_url
+    )  # libpq would quote what it stumbles over, be it a password
     try:
         connection = psycopg.connect(
             database_url, autocommit=True, application_name="sspp command", connect_timeout=5, options=options
         )
-    except psycopg.ProgrammingError:
-        # libpq quotes the whole string in this message, and it may hold a password.
-        raise SettingsError("the database URL is not valid; expected postgresql://user@host/name") from None
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {reason}") from error

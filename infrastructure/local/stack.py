@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from infrastructure.database.roles import process_url
 from infrastructure.local.errors import LocalStackError
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.ports import HOST, is_free
@@ -45,6 +46,8 @@ class Servers:
         urls["CACHE_URL"] = given.get("CACHE_URL") or _database_1(urls[Valkey.variable])
         self.urls: dict[str, str] = urls
         """DATABASE_URL, REDIS_URL, CACHE_URL and ELASTICSEARCH_URL."""
+        self.own_database = Postgres.variable not in given
+        """Whether PostgreSQL is an embedded one, whose roles are ours to see to."""
 
     def start(self, supervisor: Supervisor, *, cancelled: Cancelled | None = None) -> None:
         """Start the embedded ones under `supervisor` and return when they answer.
@@ -63,13 +66,21 @@ class Applications:
         environment: everything that the processes find in their environment, the servers' URLs included.
         port: the API's port; 0 for the one of last time, 8000, or any free one, in this order.
         workers: how many ingest workers.
+        with_roles: whether each process connects to PostgreSQL as the role that is its own; `enable_process_roles` has
+            to come before they start.
 
     Raises:
         LocalStackError: `port` is taken.
     """
 
     def __init__(
-        self, folder: DataFolder, environment: Mapping[str, str], *, port: int = 0, workers: int = 1
+        self,
+        folder: DataFolder,
+        environment: Mapping[str, str],
+        *,
+        port: int = 0,
+        workers: int = 1,
+        with_roles: bool = False,
     ) -> None:
         if port and not is_free(port):
             raise LocalStackError(f"port {port} is in use; give another --port, or none to take a free one")
@@ -86,6 +97,7 @@ class Applications:
         self.url = f"http://{HOST}:{self.port}"
         self._environment = {**environment, "PORT": str(self.port), "SSPP_HOST": HOST}
         self._workers = workers
+        self._password_of = folder.password if with_roles else None
 
     def start(self, supervisor: Supervisor, *, cancelled: Cancelled | None = None) -> None:
         """Start all under `supervisor` and return when ``/readyz`` answers 200.
@@ -109,7 +121,7 @@ class Applications:
         return Command(
             name="api",
             argv=(sys.executable, "-m", "api"),
-            environment=self._environment,
+            environment=self._environment_of("api"),
             is_ready=lambda: answers_ok(self.port, "/readyz"),
         )
 
@@ -117,8 +129,14 @@ class Applications:
         return Command(
             name=f"worker-{name}",
             argv=(str(Path(sys.executable).with_name("rq")), "worker", queue),
-            environment=self._environment,
+            environment=self._environment_of(queue),
         )
+
+    def _environment_of(self, process: str) -> Mapping[str, str]:
+        if self._password_of is None:
+            return self._environment
+        url = process_url(self._environment[Postgres.variable], process, self._password_of)
+        return {**self._environment, Postgres.variable: url}
 
 
 def process_environment(inherited: Mapping[str, str], urls: Mapping[str, str]) -> dict[str, str]:

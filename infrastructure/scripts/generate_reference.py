@@ -45,7 +45,7 @@ _OTHER_VARIABLES = """
 | `RQ_WORKER_CLASS` | `rq` | `worker.worker.DrainWorker`: the worker that does not fork and stops between two batches. |
 | `SSPP_API_URL` | `sspp load`, `sspp rejected` | Where the API is. |
 | `SSPP_API_KEY` | `sspp load` | A key with the scope `ingest`, and `read` for `--wait`. |
-| `SSPP_ADMIN_KEY` | `sspp rejected` | A key with the scope `read`, and `admin` to replay. |
+| `SSPP_ADMIN_KEY` | `sspp rejected` | A key with the scope `read`, and `tenant_admin` to replay. |
 """
 
 _METRICS = f"""\

@@ -45,12 +45,12 @@ class Repairer:
         )
 
     def _write(self, month: date, signal_ids: Sequence[str]) -> None:
-        rows = self._stored.find(month, signal_ids)
-        if not rows:
+        if not signal_ids:
             return
-        # As the index stage does it, so that a rebuild that goes on meanwhile gets them too.
+        # As the index stage does it, so that a rebuild that goes on meanwhile gets them too, and an erasure waits.
         with self._connection.transaction():
             router = Router(self._client, share_generations(self._connection))
+            rows = self._stored.find(month, signal_ids)
             documents = (made for row in rows.values() for made in router.documents(row))
             outcome = write_documents(self._client, documents)
             tenants = {row.signal_id: row.tenant_id for row in rows.values()}

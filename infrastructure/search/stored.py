@@ -51,16 +51,16 @@ class StoredSignals:
         In the order of their primary key, backwards, from the one that comes after `through`. What is stored
         meanwhile is left out, as far as it was received after what was read.
         """
-        bounds = span_of(month) | {"limit": limit}
-        while True:
-            at, signal_id = through or (None, None)
-            with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
-                cursor.execute(_sql.list_signals, bounds | {"through_at": at, "through_id": signal_id})
-                page = cursor.fetchall()
-            if not page:
-                return
+        while page := self.page(month, limit, through=through):
             yield page
             through = Position(page[-1].received_at, page[-1].signal_id)
+
+    def page(self, month: date, limit: int, *, through: Position | None = None) -> list[SignalRow]:
+        """One of `pages`: what comes after `through`, or else the newest; empty at the end."""
+        at, signal_id = through or (None, None)
+        bounds = span_of(month) | {"limit": limit, "through_at": at, "through_id": signal_id}
+        with self._connection.cursor(row_factory=class_row(SignalRow)) as cursor:
+            return cursor.execute(_sql.list_signals, bounds).fetchall()
 
     def walk(self, month: date) -> Iterator[SignalRow]:
         """Yield the month's signals one by one, as `pages` has them."""

@@ -122,7 +122,7 @@ class Platform:
         slug = f"test-{secrets.token_hex(4)}"
         made = self.sspp("tenants", "create", slug, "--name", "A test")
         assert made.returncode == 0, made.stderr
-        key = self.new_key(slug, "ingest", "read", "admin")
+        key = self.new_key(slug, "ingest", "read", "tenant_admin")
         ((tenant_id,),) = self.sql("SELECT tenant_id FROM tenants WHERE slug = %s", slug)
         return Tenant(slug, tenant_id, key, self.client(key))
 

@@ -44,7 +44,7 @@ def test_a_tenant_gets_a_key_that_is_shown_once_and_can_be_revoked(database_url:
     made = sspp("keys", "create", "acme", "--scope", "ingest", "--scope", "read", database=database_url)
     secret = made.stdout.strip()
     assert secret.startswith("sspp_")
-    prefix = secret.split("_")[1]
+    prefix = secret.split("_")[2]
     assert sspp("keys", "revoke", "acme", prefix, database=database_url).returncode == 0
 
     listed = sspp("keys", "list", "--tenant", "acme", "--json", database=database_url)
@@ -86,12 +86,22 @@ def test_a_tenants_event_type_is_checked_before_it_is_stored(database_url: str, 
 
     assert add({"type": "object"}, "site_visit").stdout == "added site_visit v1\n"
     assert add({"type": "object"}, "site_visit").stdout == "is there already: site_visit v1\n"
-    assert add({"type": "object"}, "site_visit", "--version", "2", "--signal-type", "intent").returncode == 0
+    assert add({"type": "object"}, "site_visit", "--signal-type", "intent").stdout == "added site_visit v2\n"
+    assert (
+        add({"required": ["page"]}, "site_visit", "--compatibility", "none").stdout == "added site_visit v3\n"
+    )
+    retired = sspp(
+        "event-types", "status", "site_visit", "3", "retired", "--tenant", "demo", database=database_url
+    )
+    assert retired.stdout == "site_visit v3 is retired\n"
     for refused, reason in (
-        (add({"type": "string"}, "site_visit"), "another content"),
+        (
+            add({"type": "object", "required": ["page"]}, "site_visit"),
+            "/required: page is required from now on",
+        ),
         (add({"type": "no such type"}, "other"), "not a JSON Schema"),
-        (add({"$ref": "https://example.com/other.json"}, "other"), "not a JSON Schema"),
-        (add([], "other"), "is a JSON object"),
+        (add({"$ref": "https://example.com/other.json"}, "other"), "stands alone"),
+        (add([], "other"), "Expected `object`, got `array`"),
         (add({}, "purchase"), "take another name"),
         (add({}, "Not A Name"), "is no event type"),
     ):
@@ -106,7 +116,7 @@ def test_partitions_are_listed_made_and_dropped(database_url: str) -> None:
     dropped = sspp("partitions", "drop", "--keep-months", "1", "--yes", database=database_url)
 
     assert {"events_default", "signals_default"} < {partition["name"] for partition in before}
-    assert made.stdout.count("created") == 4
+    assert made.stdout.count("created") == 6
     assert "dropped" not in dropped.stdout
     assert "deleted 0 rows of event_keys" in dropped.stdout
 
@@ -116,7 +126,7 @@ def test_partitions_are_listed_made_and_dropped(database_url: str) -> None:
     [
         (None, "DATABASE_URL is not set"),
         ("postgresql://127.0.0.1:1/none", "cannot be reached"),
-        ("gibberish:hush@", "not valid"),
+        ("gibberish:hush@", "no URL"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_line_and_exit_code_1(url: str | None, reason: str) -> None:

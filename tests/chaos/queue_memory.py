@@ -27,9 +27,9 @@ from typing import Any
 import psycopg
 
 from common.redis import open_redis
-from infrastructure.database.keys import create_key
+from common.tenancy.keys import create_key
+from common.tenancy.tenants import create_tenant
 from infrastructure.database.migrate import migrate
-from infrastructure.database.tenants import create_tenant
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.ports import HOST
 from infrastructure.local.process import Command

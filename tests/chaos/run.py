@@ -25,7 +25,8 @@ from rich.table import Table
 _RUNNING_PREFIX, _KEPT_PREFIX = "sspp-test-chaos-", "sspp-chaos-"
 
 # A server that dies every minute shall not have two minutes checked each time; it forgets a second at most.
-_SETTINGS = {"SSPP_INDEX_RESEND_SECONDS": "20"}
+# The share so small that much of what tenants send takes the second stream of their lane.
+_SETTINGS = {"SSPP_INDEX_RESEND_SECONDS": "20", "SSPP_LANE_SHARE_BYTES": "4000"}
 
 
 class StopRequest:

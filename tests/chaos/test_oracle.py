@@ -29,6 +29,8 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         for each in SENT:
             (put if each.is_valid else put_rejected)(connection, each)
+        stored = sum(each.is_valid for each in SENT)
+        connection.execute("INSERT INTO usage VALUES (%s, '2026-11-01', %s)", (TENANT, stored))
         yield connection
 
 
@@ -120,6 +122,8 @@ DAMAGES = [
     ("wrong_customers", f"UPDATE customers SET totals = '{{}}' WHERE customer_id = '{SOLD.customer_id}'"),
     ("wrong_customers", f"DELETE FROM customers WHERE customer_id = '{SOLD.customer_id}'"),
     ("left_over", f"INSERT INTO outbox VALUES (1, {TENANT}, '{{}}', now(), now())"),
+    ("left_over", "UPDATE usage SET events = events + 1"),
+    ("left_over", f"INSERT INTO usage_parts VALUES ({TENANT}, '2026-10-01', 1, 1)"),
     ("left_over", f"INSERT INTO index_failures VALUES (gen_random_uuid(), {TENANT}, now(), 400, '')"),
 ]
 

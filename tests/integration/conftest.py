@@ -19,7 +19,6 @@ from psycopg_pool import ConnectionPool
 from redis import Redis
 
 from api.app import create_app
-from common.api_keys import new_key
 from common.database.connections import open_pool
 from common.envelope import event_key, signal_id
 from common.metrics import Metrics
@@ -29,6 +28,7 @@ from common.redis import open_redis
 from common.search.client import open_client
 from common.services import Services
 from common.settings import Settings, load_settings
+from common.tenancy.secrets import new_key
 from common.wakeup import Waker
 from worker.domains import DOMAINS
 from worker.guard import GuardLimits, RefusalGuard
@@ -184,13 +184,19 @@ def api_store(database_url: str) -> Iterator[ApiStore]:
 
 
 @pytest.fixture
-def api_serving() -> Callable[..., AbstractContextManager[httpx.Client]]:
-    """Starts an API for given server URLs and a key that is sent unless a request says otherwise."""
+def api_serving(logins: Callable[[str, str], str]) -> Callable[..., AbstractContextManager[httpx.Client]]:
+    """Starts an API for given server URLs and a key that is sent unless a request says otherwise.
+
+    It connects to the tests' PostgreSQL as the API's role.
+    """
 
     @contextmanager
     def serve(environment: dict[str, str], key: str | None = None, **options: Any) -> Iterator[httpx.Client]:
-        app = create_app(Settings.model_validate(environment), **options)
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
+        database = {"DATABASE_URL": logins(environment["DATABASE_URL"], "sspp_api")}
+        app = create_app(Settings.model_validate(environment | database), **options)
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_config=None, access_log=False, proxy_headers=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, name="api")
         thread.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from common.database import partitions
 from common.database.partitions import ensure_partitions
 from infrastructure.database.migrate import MIGRATIONS, migrate
 
@@ -41,13 +42,19 @@ def partition_indexes(connection: psycopg.Connection, table: str) -> dict[str, C
     ],
 )
 def test_partitions_of_before_and_after_have_the_indexes_of_their_parent(
-    empty_database_url: str, tmp_path: Path, table: str, indexes: dict[str, int]
+    empty_database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    indexes: dict[str, int],
 ) -> None:
     former = tmp_path / "former"
     former.mkdir()
     for path in MIGRATIONS.glob("000[1-7]_*.sql"):
         (former / path.name).write_bytes(path.read_bytes())
-    migrate(empty_database_url, directory=former)
+    with monkeypatch.context() as at_that_time:
+        at_that_time.setattr(partitions, "TABLES", ("events", "signals"))
+        migrate(empty_database_url, directory=former)
 
     migrate(empty_database_url)
 

@@ -14,16 +14,22 @@ FILES = sorted(
 # About the database, the queue or an index of all tenants as a whole: nothing of a tenant's is read or shown by them.
 WITHOUT_TENANT = {
     "find_schema_version",
+    "select_rights",
     "estimate_backlog",
     "select_outbox_backlog",
     "delete_indexed_outbox",
-    "next_batch_id",
+    "count_due",
+    "forget_marks",
 }.union(
     Queries("worker", "index_marks.sql"),
     Queries("worker", "refill.sql"),
     Queries("common.search", "generations.sql"),
     Queries("common.database", "partitions.sql"),
+    Queries("common.database", "transactions.sql"),
     Queries("common.database", "data_indexes.sql"),
+    # Tenants themselves are named by their slugs.
+    Queries("common.tenancy", "tenants.sql"),
+    Queries("common.tenancy", "plans.sql"),
 )
 
 
@@ -41,6 +47,6 @@ def test_every_statement_names_the_tenant(path: Path) -> None:
 def test_every_statement_of_the_api_is_asked_with_the_tenant(path: Path) -> None:
     queries = Queries(".".join(path.parent.parts), path.name)
     for name in queries:
-        # A key is what finds the tenant in the first place.
-        if name not in WITHOUT_TENANT | {"find_key"}:
+        # A key is what finds the tenant in the first place; its use is noted by the key's own tenant.
+        if name not in WITHOUT_TENANT | {"find_key", "note_key_uses", "set_tenancy"}:
             assert "%(tenant_id)s" in getattr(queries, name), f"{path}: {name}"

@@ -5,9 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.event_types.signal_type import SignalType
 from common.scoring import heat
 from worker.customers import Profile, ProfileChange, customer_changes
-from worker.domains.domain import Event, Projection, Signal, SignalType
+from worker.domains.domain import Event, Projection, Signal
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

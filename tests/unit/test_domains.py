@@ -16,8 +16,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from common.event_types.signal_type import SignalType
 from worker.domains import DOMAINS
-from worker.domains.domain import Domain, Event, EventType, SignalType, load_event_types
+from worker.domains.domain import Domain, Event, EventType, load_event_types
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 STRICT_DRAFT = {

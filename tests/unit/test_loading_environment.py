@@ -16,16 +16,26 @@ NOWHERE = "postgresql://127.0.0.1:1/{}"
 DATABASE_COMMANDS = [
     "event-types add",
     "event-types list",
+    "event-types status",
     "keys create",
     "keys list",
     "keys revoke",
+    "keys rotate",
     "migrate",
     "partitions drop",
     "partitions ensure",
     "partitions list",
+    "plans list",
+    "plans set",
+    "roles enable",
     "seed",
+    "tenants change",
     "tenants create",
+    "tenants delete",
     "tenants list",
+    "tenants resume",
+    "tenants show",
+    "tenants suspend",
 ]
 
 
@@ -72,15 +82,22 @@ def test_a_database_command_looks_in_the_environment_then_in_the_file(
         used.append(url)
         raise SettingsError("seen")
 
+    monkeypatch.setenv("SSPP_ROLE_PASSWORD", "not asked for then")
     for module in ("infrastructure.cli.console", "infrastructure.database.seed"):
         monkeypatch.setattr(f"{module}.connect", connect)
     monkeypatch.setattr("infrastructure.cli.migrate.apply_migrations", connect)
     given = {
         "event-types add": [str(write("schema.json", "{}")), "--type", "t", "--tenant", "demo"],
         "keys create": ["demo", "--scope", "read"],
+        "event-types status": ["t", "1", "retired", "--tenant", "demo"],
         "keys revoke": ["demo", "prefix"],
+        "keys rotate": ["demo", "prefix"],
         "partitions drop": ["--keep-months", "1", "--yes"],
-        "tenants create": ["demo"],
+        "plans set": ["pro", "--monthly-events", "1"],
+        "roles enable": ["sspp_api"],
+        "tenants change": ["demo", "--plan", "pro"],
+        "tenants delete": ["demo", "--yes"],
+        **{f"tenants {verb}": ["demo"] for verb in ("create", "resume", "show", "suspend")},
     }
 
     def run(*options: str) -> str:

@@ -53,7 +53,7 @@ class Unlimited:
     """An admission that admits all."""
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_arguments: None
+        return lambda *_arguments, **_options: None
 
 
 async def publish(client: Client, times: int) -> list[str]:

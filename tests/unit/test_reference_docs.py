@@ -8,7 +8,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GENERATOR = ROOT / "infrastructure" / "scripts" / "generate_reference.py"
 GENERATED: dict[Path, str] = runpy.run_path(str(GENERATOR))["pages"]()
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 FENCED = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")

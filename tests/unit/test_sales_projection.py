@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.domains.domain import Event, Projection, Signal, SignalType
+from common.event_types.signal_type import SignalType
+from worker.domains.domain import Event, Projection, Signal
 from worker.domains.sales import DOMAIN
 from worker.domains.sales.projection import project
 from worker.domains.sales.reference import render

@@ -27,6 +27,10 @@ def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SSPP_PARTITIONS_AHEAD", "99999"),
         ("SSPP_OUTBOX_KEEP_SECONDS", "99999999999999"),
         ("SSPP_INDEX_RESEND_SECONDS", "99999999999999999"),
+        ("SSPP_ALLOW_PLAINTEXT", "postgresql,everything"),
+        ("SSPP_TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+        ("SSPP_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("SSPP_ELASTICSEARCH_CA_FILE", "/no/such/file"),
     ],
 )
 def test_a_value_that_nothing_could_work_with_is_refused_by_name(

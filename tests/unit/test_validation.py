@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InvalidEventError
+from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
 from worker.domains import DOMAINS
-from worker.domains.domain import SignalType
 from worker.validation import EventTypes, TenantType, ValidEvent, same_content, validate
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -97,6 +97,18 @@ def test_an_event_of_an_older_version_of_its_type_is_still_accepted() -> None:
     check(record(event_type="webinar_attended", data={"old": 1}), types)
     check(record(event_type="webinar_attended", data={"new": 1}), types)
     assert refusal(record(event_type="webinar_attended", data={}), types).code == "schema_violation"
+
+
+def test_a_version_that_cannot_be_used_is_left_out() -> None:
+    types = EventTypes(DOMAINS)
+    backtracking = tenant_type(2, {"properties": {"old": {"pattern": "(?=a)"}}})
+    types.replace_tenant_types([tenant_type(1, {"required": ["old"]}), backtracking])
+
+    check(record(event_type="webinar_attended", data={"old": 1}), types)
+    assert refusal(record(event_type="webinar_attended", data={}), types).code == "schema_violation"
+
+    types.replace_tenant_types([backtracking])
+    assert refusal(record(event_type="webinar_attended", data={}), types).code == "unknown_event_type"
 
 
 def test_the_platforms_types_cannot_be_overridden() -> None:

@@ -2,7 +2,8 @@
 
 from decimal import Decimal, InvalidOperation
 
-from worker.domains.domain import Event, Projection, Signal, SignalType
+from common.event_types.signal_type import SignalType
+from worker.domains.domain import Event, Projection, Signal
 
 _MOST_DIGITS = 38
 

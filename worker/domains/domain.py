@@ -5,23 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
-
-class SignalType(StrEnum):
-    """What a signal tells a sales team, from our own effort to the customer's money."""
-
-    OUTREACH = "outreach"
-    ENGAGEMENT = "engagement"
-    HIGH_ENGAGEMENT = "high_engagement"
-    INTENT = "intent"
-    HIGH_INTENT = "high_intent"
-    REVENUE = "revenue"
-    CHURN_RISK = "churn_risk"
+from common.event_types.signal_type import SignalType
 
 
 class Event(msgspec.Struct, frozen=True):

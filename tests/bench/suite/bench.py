@@ -16,10 +16,11 @@ import psycopg
 from psycopg import sql
 
 from common.redis import open_redis
+from common.tenancy.keys import create_key
+from common.tenancy.tenants import create_tenant
 from infrastructure.database.connections import connect
-from infrastructure.database.keys import create_key
 from infrastructure.database.migrate import migrate
-from infrastructure.database.tenants import create_tenant
+from infrastructure.database.roles import enable_process_roles, process_url
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.ports import HOST, free_port
 from infrastructure.local.process import Command
@@ -103,6 +104,7 @@ class Bench:
         with connect(url) as connection:
             self._tenant_id = create_tenant(connection, TENANT, TENANT).tenant_id
             self._key = create_key(connection, TENANT, TENANT, ["ingest", "read"])
+            enable_process_roles(connection, self.folder.password)
 
     def stop(self) -> None:
         """Stop the servers."""
@@ -154,13 +156,18 @@ class Bench:
         environment = self.environment(place, settings) | {"PORT": str(port), "SSPP_HOST": HOST}
         rq = str(Path(sys.executable).with_name("rq"))
         queues = {"ingest": ingest, "index": index, "maintenance": maintenance}
+
+        def as_role(process: str) -> dict[str, str]:
+            url = process_url(place.database_url, process, self.folder.password)
+            return environment | {"DATABASE_URL": url}
+
         workers = [
-            Command(f"worker-{queue}-{number}", (rq, "worker", queue), environment)
+            Command(f"worker-{queue}-{number}", (rq, "worker", queue), as_role(queue))
             for queue, count in queues.items()
             for number in range(1, count + 1)
         ]
         api = Command(
-            "api", (sys.executable, "-m", "api"), environment, is_ready=lambda: answers_ok(port, "/readyz")
+            "api", (sys.executable, "-m", "api"), as_role("api"), is_ready=lambda: answers_ok(port, "/readyz")
         )
         with self.processes([api, *workers]) as supervisor:
             pids = {command.name: supervisor.pid(command.name) for command in [api, *workers]}

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from common.database.queries import Queries
-from common.queue.streams import decode_entry, lane_of
+from common.queue.streams import busy_lane_of, decode_entry, lane_of
 from common.redis import open_redis
 from common.search.template import ALIAS
 from suite.amounts import Customer, Customers, Sent, Wanted, add_all, signal_ids, wanted
@@ -89,12 +89,12 @@ def check_arrived(place: Place, events: Sequence[Event], tables: Collection[str]
 
 def check_queued(place: Place, events: Sequence[Event]) -> list[str]:
     """What is wrong if the queue of the tenant of `place` should hold exactly `events`, byte for byte."""
-    lane = lane_of(place.tenant_id)
+    streams = (lane_of(place.tenant_id), busy_lane_of(place.tenant_id))
     with open_redis(place.redis_url) as redis:
-        found: Any = redis.xrange(lane)
+        found: Any = [(stream, *entry) for stream in streams for entry in redis.xrange(stream)]
     queued = Counter(
         (entry.tenant_id, record.event_id, bytes(record.raw))
-        for entry in (decode_entry(lane, name, fields) for name, fields in found)
+        for entry in (decode_entry(*each) for each in found)
         for record in entry.records
     )
     return _difference(

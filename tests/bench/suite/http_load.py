@@ -32,7 +32,8 @@ class Load(msgspec.Struct, frozen=True):
     Without `per_second` each connection sends its next request when the last one is answered. With it, requests fall
     due at random that often on average, whether or not earlier ones are answered: a stall of the server is not hidden.
     The first `uncounted` requests are not part of the figures. With `all_new`, no event repeats another and none is
-    refused.
+    refused. `count` is that of requests; with `events_per_request`, each has so many events, as an array. With
+    `may_be_refused`, 429 is as good an answer as 202.
     """
 
     url: str
@@ -43,6 +44,8 @@ class Load(msgspec.Struct, frozen=True):
     uncounted: int = 0
     per_second: float | None = None
     all_new: bool = False
+    events_per_request: int = 1
+    may_be_refused: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -77,7 +80,11 @@ class _Sender:
         self.address = (url.hostname, url.port)
         self.load = load
         workload = Workload(load.workload, duplicates=not load.all_new, refused=not load.all_new)
-        bodies = [event.raw for event in workload.events(load.count)]
+        each = load.events_per_request
+        bodies = [event.raw for event in workload.events(load.count * each)]
+        if each > 1:
+            bodies = [b"[%s]" % b",".join(bodies[at : at + each]) for at in range(0, len(bodies), each)]
+        self.answers = (b"HTTP/1.1 202 ", b"HTTP/1.1 429 ") if load.may_be_refused else (b"HTTP/1.1 202 ",)
         heads = {
             length: _HEAD.format(path=url.path, host=url.netloc, key=load.key, length=length).encode()
             for length in {len(body) for body in bodies}
@@ -155,7 +162,7 @@ class _Connection(asyncio.Protocol):
         head, end, body = self._buffer.partition(b"\r\n\r\n")
         if not end:
             return
-        if not head.startswith(b"HTTP/1.1 202 "):
+        if not head.startswith(self._sender.answers):
             self._sender.fail(f"the answer is no 202: {self._buffer[:1000]!r}")
             return
         length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]

@@ -10,7 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 import psycopg
 from redis import Redis
 
-from common.queue.streams import DEPTH_KEY, LANES, QUARANTINE_KEY
+from common.queue.streams import DEPTH_KEY, QUARANTINE_KEY, STREAMS
 from harness.events import Event
 
 _EXAMPLES = 10
@@ -34,6 +34,21 @@ _CUSTOMERS: LiteralString = (
 _LEFT_OVER: Mapping[str, LiteralString] = {
     "outbox rows not indexed": "SELECT count(*) FROM outbox WHERE indexed_at IS NULL",
     "documents that search refused": "SELECT count(*) FROM index_failures",
+    "months with another usage than the events stored": """
+        SELECT count(*)
+        FROM (
+            SELECT tenant_id, date_trunc('month', received_at AT TIME ZONE 'UTC')::date AS month, count(*) AS stored
+            FROM events GROUP BY 1, 2
+        ) AS logged
+        FULL JOIN (
+            SELECT tenant_id, month, sum(events) AS used
+            FROM (
+                SELECT tenant_id, month, events FROM usage UNION ALL SELECT tenant_id, month, events FROM usage_parts
+            ) AS counted
+            GROUP BY 1, 2
+        ) AS counts USING (tenant_id, month)
+        WHERE stored IS DISTINCT FROM used
+    """,
 }
 
 
@@ -225,7 +240,7 @@ def _numbers(text: str) -> dict[str, Any]:
 
 def _left_over(connection: psycopg.Connection[Any], redis: Redis) -> dict[str, int]:
     found = {what: connection.execute(query).fetchall()[0][0] for what, query in _LEFT_OVER.items()}
-    for lane in LANES:
+    for lane in STREAMS:
         found[f"entries in {lane}"] = redis.xlen(lane)
         if redis.exists(lane):
             groups = redis.xinfo_groups(lane)

@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from common.tenancy.keys import create_key
+from common.tenancy.tenants import create_tenant
 from harness.postgres_proxy import PostgresProxy
 from harness.search_proxy import SearchProxy
 from harness.stores import Stores
 from harness.waiting import wait_for
 from infrastructure.database.connections import connect
-from infrastructure.database.keys import create_key
 from infrastructure.database.migrate import migrate
-from infrastructure.database.tenants import create_tenant
+from infrastructure.database.roles import enable_process_roles, process_url
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.ports import HOST
 from infrastructure.local.process import Command
@@ -81,6 +82,7 @@ class Stack:
             for slug in tenants:
                 self.tenant_ids[slug] = create_tenant(connection, slug, slug).tenant_id
                 self.keys[slug] = create_key(connection, slug, "chaos", ["ingest", "read"])
+            enable_process_roles(connection, self.folder.password)
         self._supervisor.start(self._fleet(), timeout_seconds=_START_SECONDS)
         self._watch.start()
 
@@ -97,8 +99,10 @@ class Stack:
     def environment(self, process: str) -> dict[str, str]:
         """The complete environment of a process of the platform, or of one of its commands."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        queue = process.split("-")[1] if process.startswith("worker-") else process
+        database_url = process_url(self._database_url, queue, self.folder.password)
         urls = self._servers.urls | {
-            "DATABASE_URL": _at_port(self._database_url, self.database_proxy.door(process)),
+            "DATABASE_URL": _at_port(database_url, self.database_proxy.door(process)),
             "ELASTICSEARCH_URL": _at_port(self.search_url, self.search_proxy.port),
         }
         ours = {"PORT": str(self._api_port), "SSPP_HOST": HOST}

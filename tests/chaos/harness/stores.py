@@ -8,7 +8,7 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 import redis
 
-from common.queue.streams import LANES
+from common.queue.streams import STREAMS
 from common.redis import open_redis
 from harness.waiting import wait_for
 
@@ -70,7 +70,7 @@ class Stores:
             with self.redis() as client:
                 return frozenset(
                     (lane, item["message_id"])
-                    for lane in LANES
+                    for lane in STREAMS
                     if client.exists(lane)
                     for item in client.xpending_range(lane, "workers", "-", "+", 10_000)
                 )
@@ -91,7 +91,7 @@ class Stores:
 
         def look() -> int:
             with self.redis() as client:
-                return sum(client.xlen(lane) for lane in LANES)
+                return sum(client.xlen(lane) for lane in STREAMS)
 
         return _answer(look)
 

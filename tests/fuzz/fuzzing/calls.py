@@ -10,9 +10,9 @@ from fuzzing.wire import request_bytes
 
 LISTS = (
     "/v1/events", "/v1/signals", "/v1/search", "/v1/customers", "/v1/customers/customer-1/timeline",
-    "/v1/rejected", "/v1/event-types",
+    "/v1/rejected", "/v1/event-types", "/v1/event-types/purchase", "/v1/event-types/purchase/violations",
 )  # fmt: skip
-THINGS = ("/v1/events/", "/v1/signals/", "/v1/customers/", "/v1/rejected/")
+THINGS = ("/v1/events/", "/v1/signals/", "/v1/customers/", "/v1/rejected/", "/v1/event-types/")
 ODD_BYTES = (
     b"%00", b"%", b"%zz", b"%ff", b"%ed%a0%80", b"%c0%80", b"%f4%90%80%80", b"+", b"%20", b"%2F", b"%252e",
     b"\xff", b"%F0%9F%98%80", b"..", b"//", b"%0d%0aX:y", b"~", b"'", b"%22", b"*", b"%E2%80%AE",

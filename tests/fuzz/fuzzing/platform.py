@@ -48,7 +48,7 @@ class Platform:
         schema.write_text("{}")
         self._sspp("tenants", "create", slug, "--name", "Fuzzed")
         self._sspp("event-types", "add", str(schema), "--type", OPEN_TYPE, "--tenant", slug)
-        scopes = [word for scope in ("ingest", "read", "admin") for word in ("--scope", scope)]
+        scopes = [word for scope in ("ingest", "read", "tenant_admin") for word in ("--scope", scope)]
         key = self._sspp("keys", "create", slug, *scopes).strip()
         with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
             row = connection.execute("SELECT tenant_id FROM tenants WHERE slug = %s", (slug,)).fetchone()

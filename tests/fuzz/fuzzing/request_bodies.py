@@ -70,3 +70,37 @@ def replays(source: Source, key: str) -> Call:
         )
     headers = (bearer(key), ("content-type", "application/json"))
     return Call(request_bytes("POST", "/v1/rejected/replay", headers, body), frozenset({200, 413, 422}))
+
+
+@family
+def definitions(source: Source, key: str) -> Call:
+    """Schemas of any kind, for an event type that no event is of."""
+    random = source.random
+    keywords = (
+        "type", "properties", "items", "allOf", "enum", "pattern", "minimum", "required", "$ref", "$id", "not",
+    )  # fmt: skip
+    places = (
+        b'"#"',
+        b'"#/properties/a"',
+        b'"https://example.com"',
+        b'"^(a+)+$"',
+        b'"(?=a)"',
+        b'{"a":{"$ref":"#"}}',
+    )
+    members = {
+        random.choice(keywords): random.choice((*places, values.value(random), values.number(random)))
+        for _ in range(random.randint(0, 4))
+    }
+    schema = b"{" + b",".join(dumps(name) + b":" + text for name, text in members.items()) + b"}"
+    if source.chance(0.1):
+        schema = random.choice(
+            (values.value(random), values.nested(random, random.randint(1, 60)), b"[" * 9999)
+        )
+    fields = {"schema": schema, "compatibility": b'"none"'}
+    for name in ("description", "signal_type", "signal_score", "compatibility", "unknown"):
+        if source.chance(0.1):
+            fields[name] = random.choice((values.value(random), values.number(random), b'"revenue"'))
+    body = b"{" + b",".join(dumps(name) + b":" + text for name, text in fields.items()) + b"}"
+    headers = (bearer(key), ("content-type", "application/json"))
+    request = request_bytes("PUT", "/v1/event-types/fuzzed", headers, body)
+    return Call(request, frozenset({200, 201, 409, 413, 422}))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from common.queue.streams import LANES, Entry, decode_entry
+from common.queue.streams import STREAMS, Entry, decode_entry
 from common.redis import open_redis
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,7 +26,7 @@ def queued(redis_url: str) -> Callable[[], list[Entry]]:
 
     def read() -> list[Entry]:
         with open_redis(redis_url) as client:
-            found: Any = [(lane, *entry) for lane in LANES for entry in client.xrange(lane)]
+            found: Any = [(lane, *entry) for lane in STREAMS for entry in client.xrange(lane)]
         return [decode_entry(lane, entry_id, fields) for lane, entry_id, fields in found]
 
     return read

@@ -90,9 +90,11 @@ def test_the_platforms_and_the_tenants_own_are_listed(
         )
     answer = api.get("/v1/event-types", params={"limit": 500})
     first, *others = answer.json()["items"]
+    assert first.pop("created_at").endswith("Z")
     assert first == {
         "name": "aaa.visit",
         "version": 1,
+        "status": "active",
         "description": "",
         "owner": "tenant",
         "signal_type": "intent",

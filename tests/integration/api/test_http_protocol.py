@@ -12,15 +12,17 @@ import uvicorn
 import api.http_protocol
 from api.body import BODY_ARRIVED
 from api.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from api.security_headers import STANDARD_HEADERS
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
+LARGE = 64 * 1024 * 1024
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def echo_size(scope: Any, receive: Any, send: Any) -> None:
     """Answers with the size of the body, and whether it was there at once; hangs up where the client did.
 
-    On /early it answers without looking at the body.
+    On /early it answers without looking at the body, on /large with far more than buffers hold.
     """
     if scope["type"] != "http":
         return
@@ -33,7 +35,7 @@ async def echo_size(scope: Any, receive: Any, send: Any) -> None:
         size += len(message["body"])
         if not message["more_body"]:
             break
-    body = str(size).encode()
+    body = bytes(LARGE) if scope["path"] == "/large" else str(size).encode()
     headers = [(b"content-length", str(len(body)).encode()), (b"arrived", str(arrived).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if scope["path"] == "/crash":
@@ -233,3 +235,41 @@ def read_all(connection: socket.socket) -> bytes:
     while data := connection.recv(65536):
         received += data
     return received
+
+
+def test_a_client_that_asks_for_much_and_does_not_read_it_is_cut_off(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.http_protocol, "STALL_SECONDS", 0.2)
+    lost, real = threading.Event(), BoundedHttpProtocol.connection_lost
+
+    def notice(protocol: BoundedHttpProtocol, why: Exception | None) -> None:
+        real(protocol, why)
+        lost.set()
+
+    monkeypatch.setattr(BoundedHttpProtocol, "connection_lost", notice)
+
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(GET.replace(b"/", b"/large", 1) + b"\r\n")
+        assert lost.wait(30)
+        assert len(read_all(connection)) < LARGE
+
+
+def test_a_slow_reader_gets_all_of_it(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.http_protocol, "STALL_SECONDS", 0.05)
+    read = 0
+
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(GET.replace(b"/", b"/large", 1) + b"connection: close\r\n\r\n")
+        while data := connection.recv(256 * 1024):
+            read += len(data)
+
+    assert read > LARGE
+
+
+def test_refusals_carry_the_security_headers_too(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        head = read_all(connection).partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+    assert {name + b": " + value for name, value in STANDARD_HEADERS} <= set(head)

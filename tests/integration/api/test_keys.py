@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.api_keys import parse_prefix
+from common.tenancy.errors import TenantError
+from common.tenancy.keys import ApiKeyError, create_key, ensure_key, list_keys, revoke_key
+from common.tenancy.secrets import parse_prefix
+from common.tenancy.tenants import create_tenant
 from infrastructure.database.connections import Connection, connect
-from infrastructure.database.keys import ApiKeyError, create_key, ensure_key, list_keys, revoke_key
-from infrastructure.database.tenants import TenantError, create_tenant
 
 
 @pytest.fixture
@@ -28,15 +29,15 @@ def test_a_key_is_not_stored(connection: Connection) -> None:
     assert secret.removeprefix(f"sspp_{key.prefix}_") not in str(stored)
 
 
-def test_a_usable_key_is_kept(connection: Connection, database_url: str) -> None:
+def test_a_usable_key_is_kept(connection: Connection) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     existing = create_key(connection, "acme", "", ["ingest", "read", "admin"], tomorrow)
 
-    assert ensure_key(database_url, "acme", "", ["ingest", "read"], existing) == existing
+    assert ensure_key(connection, "acme", "", ["ingest", "read"], existing) == existing
     assert len(list_keys(connection, "acme")) == 1
 
 
-def test_a_key_that_is_not_usable_is_replaced(connection: Connection, database_url: str) -> None:
+def test_a_key_that_is_not_usable_is_replaced(connection: Connection) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     revoked = create_key(connection, "acme", "", ["read"])
     revoke_key(connection, "acme", str(parse_prefix(revoked)))
@@ -53,9 +54,9 @@ def test_a_key_that_is_not_usable_is_replaced(connection: Connection, database_u
     ]
 
     for existing in unusable:
-        new = ensure_key(database_url, "acme", "", ["read"], existing)
+        new = ensure_key(connection, "acme", "", ["read"], existing)
         assert new != existing
-        assert ensure_key(database_url, "acme", "", ["read"], new) == new
+        assert ensure_key(connection, "acme", "", ["read"], new) == new
 
 
 def test_only_the_tenants_own_key_can_be_revoked_and_once_is_for_good(connection: Connection) -> None:

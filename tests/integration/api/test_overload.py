@@ -9,7 +9,7 @@ from redis_settings import configured
 from sending import events, fill, problem, send
 
 from common.queue.lane_consumer import LaneConsumer
-from common.queue.streams import encode_entry, lane_of
+from common.queue.streams import busy_lane_of, encode_entry, lane_of
 from common.queue.withheld import Reason, WithheldEvents, WithheldPart
 
 
@@ -110,6 +110,13 @@ def test_events_that_wait_too_long_are_a_503_for_their_lane(
         drain()
 
         until(lambda: send(api, events(1)).status_code == 202)
+    # What a busy tenant has waiting beyond its share is no reason to turn others away.
+    client.xadd(busy_lane_of(api_tenant), encode_entry(api_tenant, []), id="1-0")
+    with serve(SSPP_MAX_QUEUE_AGE_SECONDS=3600) as api:
+        assert send(api, events(1)).status_code == 202
+    with serve(SSPP_MAX_QUEUE_AGE_SECONDS=3600, SSPP_LANE_SHARE_BYTES=0) as api:
+        assert problem(send(api, events(1))) == (503, "queue_too_old")
+        drain()
     client.xadd(lane_of(api_tenant), encode_entry(api_tenant, []))
     with serve(SSPP_MAX_QUEUE_AGE_SECONDS=0) as api:
         assert send(api, events(1)).status_code == 202

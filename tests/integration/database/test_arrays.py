@@ -29,6 +29,7 @@ FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 
         (arrays.instants([FIRST, LAST]), "timestamptz", [FIRST, LAST]),
         (arrays.uuids([]), "uuid", []),
         (arrays.texts([None]), "text", [None]),
+        (arrays.byteas([b"", b"\0\xff\\x"]), "bytea", [b"", b"\0\xff\\x"]),
     ],
 )
 def test_an_array_arrives_as_it_was_made(

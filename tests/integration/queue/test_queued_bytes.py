@@ -11,10 +11,11 @@ from redis import Redis
 from common.errors import QueueUnavailableError
 from common.queue.queued_bytes import BYTES_KEY, QueuedBytes, QueueMeter
 from common.queue.streams import (
-    LANES,
+    STREAMS,
     WITHHELD_KEY,
     Entry,
     Record,
+    busy_lane_of,
     depth,
     encode_entry,
     lane_of,
@@ -22,15 +23,16 @@ from common.queue.streams import (
 from common.redis import open_async_redis, translated_errors
 
 
-def push_raws(client: Redis, tenant: int, *raws: bytes) -> int:
-    """Push an entry of these events; returns what it counts for."""
-    return push_records(client, tenant, [Record(f"e{number}", NOW, raw) for number, raw in enumerate(raws)])
+def push_raws(client: Redis, tenant: int, *raws: bytes, stream: str | None = None) -> int:
+    """Push an entry of these events, into the tenant's lane unless told; returns what it counts for."""
+    records = [Record(f"e{number}", NOW, raw) for number, raw in enumerate(raws)]
+    return push_records(client, tenant, records, stream=stream)
 
 
 def measure(redis_url: str) -> QueuedBytes:
     async def read() -> QueuedBytes:
         async with open_async_redis(redis_url) as client:
-            return await QueueMeter(client, lanes=LANES, withheld=WITHHELD_KEY).read()
+            return await QueueMeter(client, streams=STREAMS, withheld=WITHHELD_KEY).read()
 
     return asyncio.run(read())
 
@@ -102,6 +104,12 @@ def test_what_is_counted_for_nothing_is_dropped_when_it_is_measured(client: Redi
     assert counted(client) == {"2": kept, "3": withheld, "total": kept + withheld}
 
 
+def test_what_lies_in_either_stream_of_a_lane_counts(client: Redis, redis_url: str) -> None:
+    size = push_raws(client, 1, b"x" * 100, stream=busy_lane_of(1))
+
+    assert measure(redis_url).tenants == {1: size}
+
+
 def test_a_redis_that_was_emptied_counts_from_zero(client: Redis, redis_url: str) -> None:
     push_raws(client, 1, b"x" * 100)
     one = consumer(client, "a")
@@ -110,7 +118,7 @@ def test_a_redis_that_was_emptied_counts_from_zero(client: Redis, redis_url: str
 
     one.acknowledge(entries)
 
-    assert measure(redis_url) == QueuedBytes({}, 0, 0, (0.0,) * len(LANES))
+    assert measure(redis_url) == QueuedBytes({}, 0, 0, (0.0,) * len(STREAMS))
 
 
 def test_the_age_is_that_of_the_oldest_entry_of_each_lane(client: Redis, redis_url: str) -> None:
@@ -137,7 +145,9 @@ def test_after_any_mixture_of_pushes_deaths_and_repetitions_the_count_is_what_li
         match dice.choice(("push", "push", "read", "claim", "acknowledge")):
             case "push":
                 events = [b"x" * dice.randrange(200) for _ in range(dice.randrange(1, 4))]
-                pushed += push_raws(client, dice.choice((1, 2, 17)), *events)
+                tenant = dice.choice((1, 2, 17))
+                stream = dice.choice((lane_of, busy_lane_of))(tenant)
+                pushed += push_raws(client, tenant, *events, stream=stream)
             case "read":
                 taken += worker.read(dice.randrange(1, 3), 0)
             case "claim":
@@ -147,7 +157,7 @@ def test_after_any_mixture_of_pushes_deaths_and_repetitions_the_count_is_what_li
                 worker.acknowledge(dice.choices(taken, k=3))
 
     lying = Counter[int]()
-    for lane in LANES:
+    for lane in STREAMS:
         for _, fields in client.xrange(lane):
             lying[int(fields[b"tenant"])] += len(fields[b"records"])
     found = measure(redis_url)

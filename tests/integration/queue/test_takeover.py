@@ -8,7 +8,7 @@ from lanes import NOW, consumer, push, push_records
 from redis import Redis
 
 from common.errors import QueueUnavailableError
-from common.queue.streams import LANES, Record
+from common.queue.streams import STREAMS, Record
 
 
 def test_what_a_dead_consumer_had_taken_is_claimed_once(client: Redis) -> None:
@@ -38,7 +38,7 @@ def test_a_dead_consumer_is_forgotten_only_when_nothing_is_pending_under_its_nam
 
     heir.claim_orphans({"heir"}, 10)
 
-    names = {found["name"] for lane in LANES for found in client.xinfo_consumers(lane, "workers")}
+    names = {found["name"] for lane in STREAMS for found in client.xinfo_consumers(lane, "workers")}
     assert b"dead" not in names
 
 

@@ -26,7 +26,7 @@ from withholding import (
 
 from common.queue.backlog import measure_lanes
 from common.queue.queued_bytes import QueuedBytes, QueueMeter
-from common.queue.streams import LANES, WITHHELD_KEY, Record, depth
+from common.queue.streams import STREAMS, WITHHELD_KEY, Record, depth
 from common.queue.withheld import Reason, WithheldEvents
 from common.redis import open_async_redis
 from worker.store import Store
@@ -41,7 +41,7 @@ def admitted_by(redis_url: str) -> QueuedBytes:
 
     async def read() -> QueuedBytes:
         async with open_async_redis(redis_url) as client:
-            return await QueueMeter(client, lanes=LANES, withheld=WITHHELD_KEY).read()
+            return await QueueMeter(client, streams=STREAMS, withheld=WITHHELD_KEY).read()
 
     return asyncio.run(read())
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.domains.domain import SignalType
+from common.event_types.signal_type import SignalType
 from worker.domains.sales.conditions import AtLeast, Condition, IsTrue, LeadsTo, Mentions, Says
 
 

@@ -15,9 +15,9 @@ import psycopg
 
 from common.queue.streams import depth
 from common.redis import open_redis
+from common.tenancy.tenants import create_tenant
 from common.wakeup import Waker
 from infrastructure.database.connections import connect
-from infrastructure.database.tenants import create_tenant
 from suite.bench import Bench, Place
 from suite.checking import check_stored
 from suite.events import Event, Workload

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.api_keys import digest, new_key, parse_prefix
+from common.tenancy.secrets import digest, new_key, parse_prefix
 
 
 def test_a_new_key_leads_to_its_prefix_and_digest() -> None:

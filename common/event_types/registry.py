@@ -1,0 +1,186 @@
+"""The event types that tenants register for themselves: one set of rules for the command line and the API."""
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from common.database.queries import Queries
+from common.event_types.compatibility import find_incompatibilities
+from common.event_types.errors import (
+    EventTypeError,
+    Incompatibility,
+    IncompatibleSchemaError,
+    InvalidSchemaError,
+    UnknownEventTypeError,
+)
+from common.event_types.limits import check_schema
+from common.event_types.signal_type import SignalType
+from common.storable import parse_storable
+from common.tenancy.tenants import Tenant, find_tenant
+
+Status = Literal["active", "deprecated", "retired"]
+Compatibility = Literal["backward", "none"]
+Connection: TypeAlias = psycopg.Connection[Any]
+
+MOST_VERSIONS = 200
+"""Of all types of a tenant together, those that are retired aside: each worker holds them in memory."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
+
+_sql = Queries(__package__, "registry.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What an event type is to be: `schema` is what the events' data fit, `signal_score` is from 0 to 1."""
+
+    schema: Mapping[str, Any]
+    description: str
+    signal_type: SignalType = SignalType.ENGAGEMENT
+    signal_score: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEventType:
+    """One version of an event type. Nothing of it ever changes but its status.
+
+    `tenant` is a slug. The platform's types have no `signal_type` and `signal_score` of their own: their domain derives
+    both from the event. An event is accepted if its data fit any version that is not `retired`; `deprecated` asks
+    senders to move on, and refuses nothing.
+    """
+
+    tenant: str
+    event_type: str
+    version: int
+    status: Status
+    description: str
+    signal_type: str | None
+    signal_score: float | None
+    created_at: datetime
+    schema: Mapping[str, Any]
+
+
+def parse_schema(text: bytes, path: str = "") -> dict[str, Any]:
+    """The schema in a JSON text; it has yet to be checked.
+
+    Raises:
+        InvalidEventError: it is no JSON object, or cannot be stored; `path` is that of the schema in what was sent.
+        InvalidSchemaError: it nests too deeply to be read.
+    """
+    try:
+        parse_storable(text, path)
+        parsed: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise InvalidSchemaError("nests far too deeply") from None
+    return parsed
+
+
+def list_types(connection: Connection, tenant_slug: str | None = None) -> list[StoredEventType]:
+    """All versions of the event types of one tenant or, without a slug, of all; the platform's are of ``platform``.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+    """
+    tenant_id = None if tenant_slug is None else find_tenant(connection, tenant_slug).tenant_id
+    with connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+        return cursor.execute(_sql.list_types, {"tenant_id": tenant_id}).fetchall()
+
+
+def put_type(
+    connection: Connection,
+    tenant_slug: str,
+    name: str,
+    definition: Definition,
+    compatibility: Compatibility = "backward",
+) -> tuple[StoredEventType, bool]:
+    """Make `definition` the current version of a tenant's type `name`, and say whether it is a new version.
+
+    The current version is the newest that is not retired. If it says the same already, it stays. Whatever events a
+    worker accepts it goes on accepting, as all versions count; with the compatibility ``backward`` the new version
+    accepts by itself what the current one does (`common.event_types.compatibility`).
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        InvalidSchemaError: see `check_schema`.
+        IncompatibleSchemaError: the compatibility is ``backward``, and the new version is a break.
+        EventTypeError: the name is not well-formed or is the platform's, or the tenant has too many versions.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise EventTypeError(
+            f"{name!r} is no event type: up to 100 small letters, digits, _ and ., a letter first"
+        )
+    check_schema(definition.schema)
+    tenant = _owner(connection, tenant_slug)
+    wanted = {
+        "tenant_id": tenant.tenant_id,
+        "event_type": name,
+        "schema": Jsonb(definition.schema),
+        "description": definition.description,
+        "signal_type": definition.signal_type.value,
+        # As PostgreSQL keeps it; what is too small for that, which it would refuse, is 0.
+        "signal_score": struct.unpack("f", struct.pack("f", definition.signal_score))[0],
+    }
+    with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+        # Versions are numbered one after the other.
+        cursor.execute(_sql.lock_type, wanted)
+        if connection.execute(_sql.find_platform_type, wanted).fetchone() is not None:
+            raise EventTypeError(f"the platform has an event type {name!r} already; take another name")
+        current = cursor.execute(_sql.find_current_version, wanted).fetchone()
+        if current is not None:
+            if connection.execute(_sql.matches_version, wanted | {"version": current.version}).fetchone():
+                return current, False
+            if compatibility != "none":
+                _check_compatibility(current, definition.schema)
+        added = cursor.execute(_sql.add_version, wanted | {"most_versions": MOST_VERSIONS}).fetchone()
+        if added is None:
+            raise EventTypeError(f"a tenant has at most {MOST_VERSIONS} versions that are not retired")
+        return added, True
+
+
+def set_status(
+    connection: Connection, tenant_slug: str, name: str, version: int, status: Status
+) -> StoredEventType:
+    """Deprecate or retire a version of a tenant's own type, or make it active again; workers know within seconds.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        UnknownEventTypeError: it has no such type of its own, or no such version of it.
+        EventTypeError: the tenant is the platform itself.
+    """
+    tenant = _owner(connection, tenant_slug)
+    wanted = {"tenant_id": tenant.tenant_id, "event_type": name, "version": version, "status": status}
+    with connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+        changed = cursor.execute(_sql.set_status, wanted).fetchone()
+    if changed is None:
+        raise UnknownEventTypeError(f"tenant {tenant_slug!r} has no version {version} of a type {name!r}")
+    return changed
+
+
+def _check_compatibility(current: StoredEventType, schema: Mapping[str, Any]) -> None:
+    try:
+        check_schema(current.schema)
+    except InvalidSchemaError:  # it was taken before there were such limits
+        found = [
+            Incompatibility(
+                "", f"cannot be compared with version {current.version}, which is beyond the limits"
+            )
+        ]
+    else:
+        found = find_incompatibilities(current.schema, schema)
+    if found:
+        raise IncompatibleSchemaError(current.version, found)
+
+
+def _owner(connection: Connection, slug: str) -> Tenant:
+    tenant = find_tenant(connection, slug)
+    if tenant.tenant_id == 0:
+        raise EventTypeError("the platform's event types come with its code")
+    return tenant

@@ -1,0 +1,119 @@
+"""Removing documents whose signals PostgreSQL no longer has: of customers that were erased, of expired events."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from elasticsearch import Elasticsearch
+
+from common.database.queries import Queries
+from common.errors import SearchUnavailableError
+from common.search.client import translated_errors
+from common.search.indices import refresh
+from common.search.template import ALIAS
+
+_ALL_INDICES = f"{ALIAS}-*"
+_PAGE = 1000
+
+# Above any that a document is written with: a request of a dead writer that arrives late writes nothing any more.
+_REMOVED_VERSION = 2**53 - 1
+
+_sql = Queries(__package__, "removal.sql")
+
+
+def remove_documents(
+    connection: psycopg.Connection[Any],
+    client: Elasticsearch,
+    tenant_id: int,
+    filters: Sequence[Mapping[str, Any]],
+) -> int:
+    """Delete a tenant's documents that pass all `filters` and whose signals are gone, from every index of ours.
+
+    From those that are being built too. Nobody may have read the signals and still be about to write them: wait for
+    such transactions first (`common.database.transactions`). May break off anywhere, and be repeated.
+
+    Args:
+        connection: in autocommit mode.
+        client: from `open_client`.
+        tenant_id: whose documents.
+        filters: clauses of Elasticsearch's query language.
+
+    Returns:
+        How many were deleted.
+
+    Raises:
+        SearchUnavailableError: the server is away or busy; some may be deleted.
+    """
+    query = {"bool": {"filter": [{"term": {"tenant_id": tenant_id}}, *filters]}}
+    removed = 0
+    while True:
+        refresh(client, _ALL_INDICES)
+        found = sum(_remove(connection, client, tenant_id, documents) for documents in _pages(client, query))
+        if not found:  # and what lay between two pages, or in another index, is found by the next round
+            break
+        removed += found
+    connection.execute(_sql.forget_orphaned_failures, {"tenant_id": tenant_id})
+    return removed
+
+
+def _remove(
+    connection: psycopg.Connection[Any],
+    client: Elasticsearch,
+    tenant_id: int,
+    documents: Collection[tuple[str, str]],
+) -> int:
+    """Delete those of `documents`, by index and id, whose signals are gone."""
+    signal_ids = sorted({signal_id for _, signal_id in documents})
+    stored = connection.execute(_sql.list_stored, {"tenant_id": tenant_id, "signal_ids": signal_ids})
+    gone = set(signal_ids) - {signal_id for (signal_id,) in stored}
+    if not gone:
+        return 0
+    connection.execute(_sql.forget_marks, {"signal_ids": sorted(gone)})
+    operations = [
+        {
+            "delete": {
+                "_index": index,
+                "_id": signal_id,
+                "version": _REMOVED_VERSION,
+                "version_type": "external_gte",
+            }
+        }
+        for index, signal_id in documents
+        if signal_id in gone
+    ]
+    with translated_errors():
+        answer = client.bulk(operations=operations, filter_path=["items.*.status"])
+    statuses = [item["delete"]["status"] for item in answer.body.get("items", [])]
+    failed = [status for status in statuses if status not in (200, 404)]
+    if failed or len(statuses) < len(operations):
+        raise SearchUnavailableError(
+            f"Elasticsearch did not delete {len(failed)} documents ({failed[:1] or 'no answer'}); they are tried again"
+        )
+    return statuses.count(200)
+
+
+def _pages(client: Elasticsearch, query: Mapping[str, Any]) -> Iterator[list[tuple[str, str]]]:
+    after: list[Any] | None = None
+    while True:
+        with translated_errors():
+            answer = client.search(
+                index=_ALL_INDICES,
+                query=query,
+                size=_PAGE,
+                source=False,
+                sort=[
+                    {name: {"order": "asc", "unmapped_type": kind}}
+                    for name, kind in (("received_at", "date"), ("signal_id", "keyword"))
+                ],
+                search_after=after,
+                track_total_hits=False,
+                ignore_unavailable=True,
+                allow_no_indices=True,
+                # Half an answer would leave documents that nobody looks for again.
+                allow_partial_search_results=False,
+            )
+        hits = answer["hits"]["hits"]
+        if not hits:
+            return
+        yield [(hit["_index"], hit["_id"]) for hit in hits]
+        after = hits[-1]["sort"]

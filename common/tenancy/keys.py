@@ -1,0 +1,188 @@
+"""API keys of a tenant: making, listing, rotating and revoking them."""
+
+import hmac
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from psycopg.rows import class_row
+
+from common.clock import system_clock
+from common.database.queries import Queries
+from common.errors import SsppError
+from common.tenancy.secrets import Kind, digest, new_key, parse_prefix
+from common.tenancy.tenants import Connection, Tenant, find_tenant
+
+Scope = Literal["ingest", "read", "tenant_admin", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""What a key may allow: to send events, to read, all of its tenant's affairs, all tenants' affairs."""
+
+_sql = Queries(__package__, "keys.sql")
+
+
+class ApiKeyError(SsppError):
+    """There is no such API key, or it cannot be made."""
+
+    code = "api_key_error"
+
+
+class UnknownKeyError(ApiKeyError):
+    """The tenant has no such key."""
+
+    code = "unknown_api_key"
+
+    def __init__(self, tenant_slug: str, prefix: str) -> None:
+        super().__init__(f"tenant {tenant_slug!r} has no key with the prefix {prefix!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key after it was made: everything but its secret. `tenant` is the tenant's slug.
+
+    `last_used_at` is right to about a minute.
+    """
+
+    tenant: str
+    prefix: str
+    kind: Kind
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+def create_key(
+    connection: Connection,
+    tenant_slug: str,
+    name: str,
+    scopes: Collection[str],
+    expires_at: datetime | None = None,
+    kind: Kind = "secret",
+) -> str:
+    """Make a key and return it whole, for the only time. `name` is for people; `expires_at` is aware.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        ApiKeyError: no scope, one that does not exist, or more than a publishable key may have.
+    """
+    unknown = set(scopes) - set(SCOPES)
+    if unknown or not scopes:
+        raise ApiKeyError(
+            f"{', '.join(sorted(unknown)) or 'no scope'}: a key has some of the scopes {', '.join(SCOPES)}"
+        )
+    if kind == "publishable" and set(scopes) != {"ingest"}:
+        raise ApiKeyError("a publishable key, which everybody can read, has the scope ingest and no other")
+    tenant = find_tenant(connection, tenant_slug)
+    if tenant.status == "deleted":
+        raise ApiKeyError(f"tenant {tenant_slug!r} is deleted")
+    return _insert(connection, tenant, name, scopes, expires_at, kind)
+
+
+def ensure_key(
+    connection: Connection, tenant_slug: str, name: str, scopes: Sequence[str], existing: str | None
+) -> str:
+    """`existing`, if it is a usable key of this tenant that has all `scopes`; a new key otherwise.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        ApiKeyError: no scope, or one that does not exist.
+    """
+    if existing and _is_usable(connection, tenant_slug, scopes, existing):
+        return existing
+    return create_key(connection, tenant_slug, name, scopes)
+
+
+def list_keys(connection: Connection, tenant_slug: str | None = None) -> list[ApiKey]:
+    """The keys of one tenant or, without a slug, of all; the revoked and expired ones too.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+    """
+    tenant_id = None if tenant_slug is None else find_tenant(connection, tenant_slug).tenant_id
+    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+        return cursor.execute(_sql.list_keys, {"tenant_id": tenant_id}).fetchall()
+
+
+def rotate_key(
+    connection: Connection,
+    tenant_slug: str,
+    prefix: str,
+    overlap: timedelta,
+    *,
+    most_scopes: Collection[str] = SCOPES,
+) -> str:
+    """Make a key like this one and return it whole, for the only time; the old one expires after `overlap`.
+
+    If the old one was made to live for some time, so is the new one. Keys with other scopes than `most_scopes` are as
+    if they did not exist: nobody may get hold of more than they have.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        UnknownKeyError: the tenant has no such key, or it is revoked or expired.
+    """
+    tenant = find_tenant(connection, tenant_slug)
+    with connection.transaction():
+        key = {"tenant_id": tenant.tenant_id, "prefix": prefix}
+        old = connection.execute(_sql.lock_usable_key, key | {"most_scopes": list(most_scopes)}).fetchone()
+        if old is None:
+            raise UnknownKeyError(tenant_slug, prefix)
+        kind, name, scopes, lifetime = old
+        connection.execute(_sql.retire_key, key | {"overlap": overlap})
+        expires_at = None if lifetime is None else system_clock() + lifetime
+        return _insert(connection, tenant, name, scopes, expires_at, kind)
+
+
+def revoke_key(
+    connection: Connection, tenant_slug: str, prefix: str, *, most_scopes: Collection[str] = SCOPES
+) -> None:
+    """Make a key of the tenant invalid for good, by its prefix; one that is revoked already stays so.
+
+    Keys with other scopes than `most_scopes` are as if they did not exist.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+        UnknownKeyError: the tenant has no such key.
+    """
+    tenant_id = find_tenant(connection, tenant_slug).tenant_id
+    key = {"tenant_id": tenant_id, "prefix": prefix, "most_scopes": list(most_scopes)}
+    if connection.execute(_sql.revoke_key, key).fetchone() is None:
+        raise UnknownKeyError(tenant_slug, prefix)
+
+
+def _insert(
+    connection: Connection,
+    tenant: Tenant,
+    name: str,
+    scopes: Collection[str],
+    expires_at: datetime | None,
+    kind: Kind,
+) -> str:
+    secret, prefix, key_hash = new_key(kind)
+    connection.execute(
+        _sql.create_key,
+        {
+            "tenant_id": tenant.tenant_id,
+            "prefix": prefix,
+            "key_hash": key_hash,
+            "kind": kind,
+            "name": name,
+            "scopes": [scope for scope in SCOPES if scope in scopes],
+            "expires_at": expires_at,
+        },
+    )
+    return secret
+
+
+def _is_usable(connection: Connection, tenant_slug: str, scopes: Sequence[str], secret: str) -> bool:
+    row = connection.execute(
+        _sql.find_usable_key,
+        {
+            "tenant_id": find_tenant(connection, tenant_slug).tenant_id,
+            "prefix": parse_prefix(secret),
+            "scopes": list(scopes),
+        },
+    ).fetchone()
+    return row is not None and hmac.compare_digest(row[0], digest(secret))
