@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
+from msgspec import Struct
 from psycopg_pool import AsyncConnectionPool
 
 from api.database import run_for_platform
 from api.periodic import Periodic
 from common.database.queries import Queries
-from common.envelope import new_event_id
 from common.errors import DatabaseUnavailableError
 from common.metrics import Metrics
 
@@ -28,11 +29,10 @@ _sql = Queries("api", "audit.sql")
 log = structlog.get_logger(__name__)
 
 
-class Call(NamedTuple):
+class Call(Struct, frozen=True, gc=False):
     """One call, as `api_logs` has it; no bodies, no secrets, no ids of customers or events."""
 
     received_at: datetime
-    log_id: str
     tenant_id: int
     key_prefix: str | None
     method: str
@@ -78,7 +78,8 @@ class AuditLog:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             try:
-                await run_for_platform(self._database, _sql.insert_logs, _columns(batch))
+                calls = msgspec.json.encode(batch).decode()
+                await run_for_platform(self._database, _sql.insert_logs, {"calls": calls})
             except DatabaseUnavailableError:
                 self._waiting.extendleft(reversed(batch))
                 return
@@ -106,7 +107,6 @@ def call_of(
     principal = scope.get("sspp.principal")
     return Call(
         received_at=received_at,
-        log_id=new_event_id(),
         tenant_id=principal.tenant_id if principal else 0,
         key_prefix=principal.key_prefix if principal else None,
         method=method,
@@ -126,10 +126,6 @@ def _user_agent(scope: Mapping[str, Any]) -> str | None:
             agent: str = value.decode("latin-1").replace("\0", "")
             return agent[:_MOST_AGENT_CHARACTERS]
     return None
-
-
-def _columns(batch: list[Call]) -> dict[str, list[Any]]:
-    return {name: list(values) for name, values in zip(Call._fields, zip(*batch, strict=True), strict=True)}
 
 
 class Position(NamedTuple):

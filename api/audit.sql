@@ -1,13 +1,12 @@
 -- name: insert_logs
+-- One parameter for all: as a dozen arrays, each call would cost the API 12 microseconds instead of one.
 INSERT INTO api_logs (
-    received_at, log_id, tenant_id, key_prefix, method, route, target, status, duration_ms, client_address, user_agent,
-    request_id
+    received_at, tenant_id, key_prefix, method, route, target, status, duration_ms, client_address, user_agent, request_id
 )
 SELECT *
-FROM unnest(
-    %(received_at)s::timestamptz[], %(log_id)s::uuid[], %(tenant_id)s::integer[], %(key_prefix)s::text[],
-    %(method)s::text[], %(route)s::text[], %(target)s::text[], %(status)s::smallint[], %(duration_ms)s::real[],
-    %(client_address)s::inet[], %(user_agent)s::text[], %(request_id)s::text[]
+FROM json_to_recordset(%(calls)s::json) AS call (
+    received_at timestamptz, tenant_id integer, key_prefix text, method text, route text, target text,
+    status smallint, duration_ms real, client_address inet, user_agent text, request_id text
 );
 
 -- name: list_logs

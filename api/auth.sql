@@ -5,7 +5,15 @@ SELECT key_id, tenant_id, slug, key_hash, scopes, expires_at, tenant_status, all
 FROM find_api_key(%(prefix)s);
 
 -- name: note_key_uses
-UPDATE api_keys SET last_used_at = greatest(last_used_at, used.used_at)
-FROM unnest(%(key_ids)s::integer[], %(tenant_ids)s::integer[], %(used_at)s::timestamptz[])
-    AS used (key_id, tenant_id, used_at)
+-- In one order and without waiting: several processes note the same keys, and rotations lock some. A key that is locked
+-- is noted with its next use.
+UPDATE api_keys SET last_used_at = greatest(api_keys.last_used_at, used.used_at)
+FROM (
+    SELECT key_id, tenant_id, noted.used_at
+    FROM unnest(%(key_ids)s::integer[], %(tenant_ids)s::integer[], %(used_at)s::timestamptz[])
+        AS noted (key_id, tenant_id, used_at)
+    JOIN api_keys USING (key_id, tenant_id)
+    ORDER BY key_id
+    FOR UPDATE OF api_keys SKIP LOCKED
+) AS used
 WHERE api_keys.key_id = used.key_id AND api_keys.tenant_id = used.tenant_id;

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -44,7 +45,8 @@ async def replay(
     """Send open refusals through again, oldest first, with the `received_at` that they have.
 
     They are marked only once they are durable in the queue; calling again after a failure is harmless, as events
-    count once. What is refused again is open again.
+    count once. What is refused again is open again. Once the plan's events of this month are used up, by the events
+    that this call has sent too, the answer is 429 `quota_exceeded`, and the others stay open.
     """
     services = request.app.state.services
     body = await read_json(request, max_bytes=_MAX_BODY_BYTES, struct=ReplayRequest, optional=True)
@@ -59,6 +61,9 @@ async def replay(
     }
     replayed = 0
     while replayed < wanted.limit:
+        # What is replayed may be stored, and then counts as used; what this call has sent is not counted yet.
+        used = None if principal.events_used is None else principal.events_used + replayed
+        services.rate_limits.check_quota(replace(principal, events_used=used))
         limit = min(_CHUNK, wanted.limit - replayed)
         count = await _replay_chunk(
             services.database, services.publisher, principal.tenant_id, {**parameters, "limit": limit}

@@ -67,6 +67,13 @@ async def open_services(
         await database.open(wait=False)
         stack.push_async_callback(database.close)
 
+        # Slow reads may hold all other connections: whether a key was revoked is found out all the same.
+        key_database = build_async_pool(
+            settings.database_url.get_secret_value(), application="sspp-api-keys", max_size=2
+        )
+        await key_database.open(wait=False)
+        stack.push_async_callback(key_database.close)
+
         management = open_pool(
             settings.database_url.get_secret_value(),
             application="sspp-api-admin",
@@ -128,7 +135,7 @@ async def open_services(
             ),
             rate_limits=RateLimits(cache, metrics, clock, max_request_events=settings.max_request_events),
             audit=audit,
-            authenticator=Authenticator(database, uses, clock),
+            authenticator=Authenticator(key_database, uses, clock),
             health=HealthChecks(
                 database, redis, search, environment=settings.environment, strict=is_strict(settings)
             ),

@@ -8,7 +8,7 @@ deleted. The whole argument is in docs/adr/0011-erasure.md.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,8 @@ from common.database.connections import translated_errors
 from common.database.ddl import Connection, autocommit
 from common.database.queries import Queries
 from common.database.transactions import RunningTransactions, session_lock
-from common.queue.streams import Record, busy_lane_of, lane_of
+from common.queue.streams import Record
+from common.queue.tenant_entries import TenantEntries
 from common.queue.withheld_records import WithheldRecords
 from common.redis import translated_errors as translated_redis_errors
 from common.search.removal import remove_documents
@@ -63,12 +64,14 @@ class ErasureStage:
         self._store = store
         self._types = types
         self._withheld = WithheldRecords(services.redis)
+        self._queued = TenantEntries(services.redis)
         self._awaited: dict[tuple[str, UUID], RunningTransactions] = {}
         self._steps: Mapping[str, Callable[[Connection, Sequence[Erasure]], None]] = {
             "requested": self._erase_customers,
             "signals": self._erase_signals,
             "events": self._erase_events,
-            "documents": self._erase_copies,
+            "documents": self._erase_documents,
+            "withheld": self._erase_withheld,
         }
 
     def step(self, wait_seconds: float) -> int:
@@ -148,41 +151,47 @@ class ErasureStage:
                 walked_at, walked_key = place
                 self._set_state(connection, group, "events", walked_at=walked_at, walked_key=walked_key)
 
-    def _erase_copies(self, connection: Connection, group: Sequence[Erasure]) -> None:
-        """Wait until nobody writes documents of signals that are gone; then erase these, and what is withheld."""
-        settled = self._settled(connection, group)
+    def _erase_documents(self, connection: Connection, group: Sequence[Erasure]) -> None:
+        """Wait until nobody writes documents of signals that are gone; then erase these."""
         until = time.monotonic() + _STEP_SECONDS
-        for erasure in settled:
-            if self._oldest_queued(erasure.tenant_id) < (erasure.queue_time or 0):
-                self._put_off(connection, [erasure], _WAIT_SECONDS)
-                continue
-            counts = {
-                "documents": self._erase_documents(connection, erasure),
-                "withheld_events": self._erase_withheld(erasure),
-            }
+        for erasure in self._settled(connection, group):
+            removed = remove_documents(
+                connection,
+                self._services.search,
+                erasure.tenant_id,
+                [
+                    {"term": {"customer_id": erasure.customer_id}},
+                    {"range": {"received_at": {"lte": rfc3339(erasure.erased_at)}}},
+                ],
+            )
+            with connection.transaction():
+                add_counts(connection, erasure.erasure_id, erasure.tenant_id, {"documents": removed})
+                self._set_state(connection, [erasure], "withheld")
+            if time.monotonic() > until:
+                break
+
+    def _erase_withheld(self, connection: Connection, group: Sequence[Erasure]) -> None:
+        """Erase what is withheld, once nobody withholds any more of it: the last step."""
+        # One look for all of a tenant's customers; only its own entries count, not those that share its lane.
+        newest: dict[int, int] = {}
+        for erasure in group:
+            newest[erasure.tenant_id] = max(newest.get(erasure.tenant_id, 0), erasure.queue_time or 0)
+        until = time.monotonic() + _STEP_SECONDS
+        none_before = {
+            tenant_id: self._queued.none_before(tenant_id, queue_time, seconds=_STEP_SECONDS / len(newest))
+            for tenant_id, queue_time in newest.items()
+        }
+        ready = [each for each in group if none_before[each.tenant_id] > (each.queue_time or 0)]
+        if waiting := [each for each in group if none_before[each.tenant_id] <= (each.queue_time or 0)]:
+            self._put_off(connection, waiting, _WAIT_SECONDS)
+        for erasure in ready:
+            counts = {"withheld_events": self._withheld.remove(erasure.tenant_id, _is_of(erasure))}
             with connection.transaction():
                 add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)
                 connection.execute(_sql.finish, erasure.customer | {"erasure_id": erasure.erasure_id})
             log.info("customer_erased", tenant_id=erasure.tenant_id, erasure_id=str(erasure.erasure_id))
             if time.monotonic() > until:
                 break
-
-    def _erase_documents(self, connection: Connection, erasure: Erasure) -> int:
-        return remove_documents(
-            connection,
-            self._services.search,
-            erasure.tenant_id,
-            [
-                {"term": {"customer_id": erasure.customer_id}},
-                {"range": {"received_at": {"lte": rfc3339(erasure.erased_at)}}},
-            ],
-        )
-
-    def _erase_withheld(self, erasure: Erasure) -> int:
-        def is_erased(record: Record) -> bool:
-            return record.received_at <= erasure.erased_at and customer_of(record.raw) == erasure.customer_id
-
-        return self._withheld.remove(erasure.tenant_id, is_erased)
 
     def _settled(self, connection: Connection, group: Sequence[Erasure]) -> list[Erasure]:
         """Those of the group since whose first look in their state all transactions have ended that ran then.
@@ -217,11 +226,11 @@ class ErasureStage:
             seconds, microseconds = self._services.redis.time()
         return seconds * 1000 + microseconds // 1000
 
-    def _oldest_queued(self, tenant_id: int) -> float:
-        """When the oldest entry was queued that lies where the tenant's do; infinity if there is none."""
-        oldest = float("inf")
-        with translated_redis_errors():
-            for stream in (lane_of(tenant_id), busy_lane_of(tenant_id)):
-                for entry_id, _ in cast("Any", self._services.redis).xrange(stream, count=1):
-                    oldest = min(oldest, int(entry_id.split(b"-")[0]))
-        return oldest
+
+def _is_of(erasure: Erasure) -> Callable[[Record], bool]:
+    """Whether a record is the customer's, of before the erasure."""
+
+    def is_erased(record: Record) -> bool:
+        return record.received_at <= erasure.erased_at and customer_of(record.raw) == erasure.customer_id
+
+    return is_erased

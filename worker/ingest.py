@@ -23,6 +23,7 @@ from worker.preparation import PreparedBatch, prepare
 from worker.quiet_tenants import QuietTenants
 from worker.refusals import RefusedEvent
 from worker.store import Store, StoredBatch
+from worker.tombstones import Reason
 from worker.validation import EventTypes
 from worker.withholding import BatchRefusals
 
@@ -190,7 +191,7 @@ class IngestStage:
             started = time.perf_counter()
             # Before they may be withheld, which no transaction of the store sees.
             refused, dropped = self._store.without_dropped(batch.refused)
-            self._store_all(batch.candidates, refusals.admit(refused), refusals)
+            dropped += self._store_all(batch.candidates, refusals.admit(refused), refusals)
             self._observe("store", time.perf_counter() - started)
             self._metrics.observe("sspp_batch_size", batch.size, stage=self.queue)
             parts = refusals.parts()
@@ -220,14 +221,17 @@ class IngestStage:
 
     def _store_all(
         self, candidates: Candidates, refused: Sequence[RefusedEvent], refusals: BatchRefusals
-    ) -> None:
+    ) -> Counter[Reason]:
+        """Store a batch; returns how many events that broke it must not be kept even as refusals, by the reason."""
         guilty: list[RefusedEvent] = []
         for stored, also_refused in store_isolating(self._store, candidates, refused, guilty):
             self._account(stored, also_refused)
         # All at once, so that the guard sees how many they are before the first is refused.
-        if guilty and (admitted := refusals.admit(guilty)):
+        broken, dropped = self._store.without_dropped(guilty)
+        if broken and (admitted := refusals.admit(broken)):
             for stored, also_refused in store_isolating(self._store, Candidates([]), admitted, guilty):
                 self._account(stored, also_refused)
+        return dropped
 
     def _observe(self, step: str, seconds: float) -> None:
         self._metrics.observe("sspp_stage_duration_seconds", seconds, stage=self.queue, step=step)

@@ -12,7 +12,7 @@ import structlog
 from common.envelope import Envelope, event_key_bytes, parse_envelope_but_instant, parse_instant
 from common.errors import InvalidEventError
 from common.event_types.errors import InvalidSchemaError
-from common.event_types.limits import compile_schema
+from common.event_types.limits import collected_errors, compile_schema
 from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
 from common.storable import parse_storable
@@ -22,6 +22,10 @@ from worker.violations import SchemaViolationError
 
 _decode_stored = msgspec.json.Decoder(Envelope).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+# An error takes about 1.5 KB: finding out what an event violates takes 30 MB at most.
+_MOST_COLLECTED_ERRORS = 20_000
+_CHARACTERS_OF_A_VALUE = 256  # an error holds a copy of its value: so much text counts as one value more
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +45,7 @@ class TenantType(NamedTuple):
 class _KnownType:
     version: int  # the newest
     validators: tuple[jsonschema_rs.Draft202012Validator, ...]  # that version's first
+    collected_errors: float  # by the first validator, for each value
     project: Callable[[Event], Projection]
 
 
@@ -114,7 +119,7 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
             f"there is no event type {envelope.event_type!r}; GET /v1/event-types lists those that exist",
             "/event_type",
         )
-    _check_schema(known, data)
+    _check_schema(known, data, text)
     event = Event(
         tenant_id=tenant_id,
         event_key=event_key_bytes(tenant_id, record.event_id),
@@ -153,11 +158,32 @@ def _content(envelope: Envelope) -> tuple[str, str, str | None, dict[str, Any]]:
     return envelope.event_type, envelope.customer_id, envelope.trace_id, data
 
 
-def _check_schema(known: _KnownType, data: dict[str, Any]) -> None:
+def _check_schema(known: _KnownType, data: dict[str, Any], text: bytes) -> None:
     newest, *older = known.validators
     if newest.is_valid(data) or any(validator.is_valid(data) for validator in older):
         return
-    raise SchemaViolationError(next(newest.iter_errors(data)), known.version)
+    if known.collected_errors:
+        values = _count_values(data) + len(text) // _CHARACTERS_OF_A_VALUE
+        if values * known.collected_errors > _MOST_COLLECTED_ERRORS:
+            raise SchemaViolationError(None, known.version)
+    try:
+        # `iter_errors` would collect all errors, and be it gigabytes of them, before it gives the first.
+        newest.validate(data)
+    except jsonschema_rs.ValidationError as error:
+        violation = SchemaViolationError(error, known.version)
+    raise violation
+
+
+def _count_values(data: dict[str, Any]) -> int:
+    count, waiting = 0, [data]
+    while waiting:
+        value: Any = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return count
 
 
 def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
@@ -170,7 +196,7 @@ def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
 def _platform_type(versions: Iterable[EventType], project: Callable[[Event], Projection]) -> _KnownType:
     newest, *older = sorted(versions, key=lambda event_type: -event_type.version)
     validators = tuple(compile_schema(event_type.schema) for event_type in (newest, *older))
-    return _KnownType(newest.version, validators, project)
+    return _KnownType(newest.version, validators, collected_errors(newest.schema), project)
 
 
 def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
@@ -189,7 +215,8 @@ def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
     if not usable:
         return None
     newest, _ = usable[0]
-    return _KnownType(newest.version, tuple(validator for _, validator in usable), _custom_projection(newest))
+    validators = tuple(validator for _, validator in usable)
+    return _KnownType(newest.version, validators, collected_errors(newest.schema), _custom_projection(newest))
 
 
 def _custom_projection(row: TenantType) -> Callable[[Event], Projection]:

@@ -20,12 +20,20 @@ class SchemaViolationError(InvalidEventError):
     Refusals of one kind share `keyword` and `place`: a JSON Pointer to where in the data it is, with ``*`` for what the
     schema does not name, such as the elements of a list. So a schema has only so many kinds, and nothing in them is
     what somebody sent.
+
+    Without an `error` nobody looked for the place: the data as a whole violate the schema as a whole.
     """
 
-    def __init__(self, error: jsonschema_rs.ValidationError, version: int) -> None:
+    def __init__(self, error: jsonschema_rs.ValidationError | None, version: int) -> None:
+        self.version = version
+        if error is None:
+            super().__init__(
+                "schema_violation", "fits no version of the schema; it is too large to say where", "/data"
+            )
+            self.keyword, self.place = "schema", "/data"
+            return
         detail = error.message[:1000]
         super().__init__("schema_violation", detail, f"/data{pointer(error.instance_path)}")
-        self.version = version
         self.keyword = error.kind.name
         path = error.evaluation_path
         match error.kind:

@@ -1,6 +1,7 @@
 """What a schema may be, so that no event costs a worker too much: tenants write schemas, workers run them."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -82,6 +83,21 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     compile_schema(schema)
 
 
+def collected_errors(schema: Mapping[str, Any]) -> float:
+    """How many errors `validate` may collect for one value before it raises the first, if `compile_schema` takes it.
+
+    None but under ``anyOf`` and ``oneOf``, which keep those of all their alternatives; and nobody knows how many for a
+    schema that is beyond the limits.
+    """
+    try:
+        parts = _reachable(schema)
+        if any("anyOf" in part.schema or "oneOf" in part.schema for part in parts.values()):
+            return _check_work(schema, parts)
+    except InvalidSchemaError:  # it was taken before there were such limits
+        return math.inf
+    return 0
+
+
 def _check_depth(schema: Mapping[str, Any]) -> None:
     level: list[Any] = [schema]
     for _ in range(DEEPEST):
@@ -124,8 +140,20 @@ def _reachable(root: Mapping[str, Any]) -> dict[int, _Part]:
     return found
 
 
+def count_patterns(schema: Mapping[str, Any]) -> int:
+    """How many patterns `schema` has, of those that `MOST_PATTERNS` bounds."""
+    try:
+        return len(_all_patterns(_reachable(schema).values()))
+    except InvalidSchemaError:  # it was taken before there were such limits
+        return MOST_PATTERNS
+
+
+def _all_patterns(parts: Iterable[_Part]) -> list[str]:
+    return [pattern for part in parts for pattern in _patterns(part.schema)]
+
+
 def _check_patterns(parts: Iterable[_Part]) -> None:
-    patterns = [pattern for part in parts for pattern in _patterns(part.schema)]
+    patterns = _all_patterns(parts)
     if len(patterns) > MOST_PATTERNS:
         raise InvalidSchemaError(f"has at most {MOST_PATTERNS} patterns")
     for pattern in patterns:
@@ -139,8 +167,12 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from schema.get("patternProperties", ())
 
 
-def _check_work(root: Schema, parts: Mapping[int, _Part]) -> None:
-    """Bound the checks of one value: of the data itself, then of a member, then of a member's member, and so on."""
+def _check_work(root: Schema, parts: Mapping[int, _Part]) -> int:
+    """Bound the checks of one value: of the data itself, then of a member, then of a member's member, and so on.
+
+    Returns how many they are at most.
+    """
+    most = 0
     order = _bottom_up(parts)
     checks = {
         key: 1 + len(part.schema.get("enum", ())) // _ENUM_VALUES_OF_A_CHECK for key, part in parts.items()
@@ -150,9 +182,11 @@ def _check_work(root: Schema, parts: Mapping[int, _Part]) -> None:
             checks[key] += sum(checks.get(id(each), 0) for each in parts[key].applied.in_place)
         if checks[id(root)] > MOST_CHECKS:
             raise InvalidSchemaError(f"applies more than {MOST_CHECKS} subschemas to one value")
+        most = max(most, checks[id(root)])
         checks = {key: _checks_of_a_member(part.applied, checks) for key, part in parts.items()}
         if not any(checks.values()):
-            return
+            break
+    return most
 
 
 def _checks_of_a_member(inner: Applied, checks: Mapping[int, int]) -> int:

@@ -21,7 +21,7 @@ from common.event_types.errors import (
     InvalidSchemaError,
     UnknownEventTypeError,
 )
-from common.event_types.limits import check_schema
+from common.event_types.limits import check_schema, count_patterns
 from common.event_types.signal_type import SignalType
 from common.storable import parse_storable
 from common.tenancy.tenants import Tenant, find_tenant
@@ -32,6 +32,17 @@ Connection: TypeAlias = psycopg.Connection[Any]
 
 MOST_VERSIONS = 200
 """Of all types of a tenant together, those that are retired aside: each worker holds them in memory."""
+
+MOST_VERSIONS_OF_A_TYPE = 20
+"""Likewise, of one type: an event may be held against each of them."""
+
+MOST_SCHEMA_BYTES = 2 * 1024 * 1024
+"""Likewise, of all schemas of a tenant together, as JSON."""
+
+MOST_PATTERNS = 256
+"""Likewise, of the patterns in them."""
+
+_TYPES_LOCK = 0x53535050
 
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 
@@ -129,8 +140,8 @@ def put_type(
         "signal_score": struct.unpack("f", struct.pack("f", definition.signal_score))[0],
     }
     with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
-        # Versions are numbered one after the other.
-        cursor.execute(_sql.lock_type, wanted)
+        # Versions are numbered one after the other, and the limits are those of all types together.
+        _lock_types(connection, tenant.tenant_id)
         if connection.execute(_sql.find_platform_type, wanted).fetchone() is not None:
             raise EventTypeError(f"the platform has an event type {name!r} already; take another name")
         current = cursor.execute(_sql.find_current_version, wanted).fetchone()
@@ -139,9 +150,9 @@ def put_type(
                 return current, False
             if compatibility != "none":
                 _check_compatibility(current, definition.schema)
-        added = cursor.execute(_sql.add_version, wanted | {"most_versions": MOST_VERSIONS}).fetchone()
-        if added is None:
-            raise EventTypeError(f"a tenant has at most {MOST_VERSIONS} versions that are not retired")
+        added = cursor.execute(_sql.add_version, wanted).fetchone()
+        assert added is not None
+        _check_limits(connection, tenant.tenant_id, name)
         return added, True
 
 
@@ -153,15 +164,42 @@ def set_status(
     Raises:
         UnknownTenantError: there is no such tenant.
         UnknownEventTypeError: it has no such type of its own, or no such version of it.
-        EventTypeError: the tenant is the platform itself.
+        EventTypeError: the tenant is the platform itself, or would have too many versions that are not retired.
     """
     tenant = _owner(connection, tenant_slug)
     wanted = {"tenant_id": tenant.tenant_id, "event_type": name, "version": version, "status": status}
-    with connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+    with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+        _lock_types(connection, tenant.tenant_id)
+        comes_back = (
+            status != "retired" and connection.execute(_sql.is_retired, wanted).fetchone() is not None
+        )
         changed = cursor.execute(_sql.set_status, wanted).fetchone()
+        if comes_back:
+            _check_limits(connection, tenant.tenant_id, name)
     if changed is None:
         raise UnknownEventTypeError(f"tenant {tenant_slug!r} has no version {version} of a type {name!r}")
     return changed
+
+
+def _lock_types(connection: Connection, tenant_id: int) -> None:
+    connection.execute(_sql.lock_types, {"lock_class": _TYPES_LOCK, "tenant_id": tenant_id})
+
+
+def _check_limits(connection: Connection, tenant_id: int, name: str) -> None:
+    """Refuse what the transaction has just made of the tenant's versions, if it is too much; `name` has one more."""
+    rows = connection.execute(_sql.load_versions_in_use, {"tenant_id": tenant_id}).fetchall()
+    for count, most, what in (
+        (len(rows), MOST_VERSIONS, "versions"),
+        (sum(event_type == name for event_type, _ in rows), MOST_VERSIONS_OF_A_TYPE, "versions of a type"),
+        (sum(_size(schema) for _, schema in rows), MOST_SCHEMA_BYTES, "bytes of schemas"),
+        (sum(count_patterns(schema) for _, schema in rows), MOST_PATTERNS, "patterns"),
+    ):
+        if count > most:
+            raise EventTypeError(f"a tenant has at most {most} {what}, in versions that are not retired")
+
+
+def _size(schema: Mapping[str, Any]) -> int:
+    return len(json.dumps(schema, ensure_ascii=False).encode())
 
 
 def _check_compatibility(current: StoredEventType, schema: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ FROM event_types JOIN tenants USING (tenant_id)
 WHERE tenant_id = %(tenant_id)s OR %(tenant_id)s::integer IS NULL
 ORDER BY tenant_id, event_type, version;
 
--- name: lock_type
-SELECT pg_advisory_xact_lock(%(tenant_id)s, hashtext(%(event_type)s));
+-- name: lock_types
+SELECT pg_advisory_xact_lock(%(lock_class)s::integer, %(tenant_id)s::integer);
 
 -- name: find_platform_type
 SELECT 1 FROM event_types WHERE tenant_id = 0 AND event_type = %(event_type)s LIMIT 1;
@@ -31,18 +31,24 @@ WITH added AS (
     SELECT
         %(tenant_id)s,
         %(event_type)s,
-        1 + coalesce(max(version) FILTER (WHERE event_type = %(event_type)s), 0),
+        1 + coalesce(max(version), 0),
         %(schema)s,
         %(description)s,
         %(signal_type)s,
         %(signal_score)s
     FROM event_types
-    WHERE tenant_id = %(tenant_id)s
-    HAVING count(*) FILTER (WHERE status <> 'retired') < %(most_versions)s
+    WHERE tenant_id = %(tenant_id)s AND event_type = %(event_type)s
     RETURNING *
 )
 SELECT slug AS tenant, event_type, version, added.status, description, signal_type, signal_score, added.created_at, schema
 FROM added JOIN tenants USING (tenant_id);
+
+-- name: load_versions_in_use
+SELECT event_type, schema FROM event_types WHERE tenant_id = %(tenant_id)s AND status <> 'retired';
+
+-- name: is_retired
+SELECT 1 FROM event_types
+WHERE tenant_id = %(tenant_id)s AND event_type = %(event_type)s AND version = %(version)s AND status = 'retired';
 
 -- name: set_status
 UPDATE event_types

@@ -54,6 +54,14 @@ class ApiKey:
     last_used_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """When a key expires, which a rotation changes; and for how long it was made, which its successors inherit."""
+
+    expires_at: datetime | None
+    lifetime: timedelta | None
+
+
 def create_key(
     connection: Connection,
     tenant_slug: str,
@@ -78,7 +86,8 @@ def create_key(
     tenant = find_tenant(connection, tenant_slug)
     if tenant.status == "deleted":
         raise ApiKeyError(f"tenant {tenant_slug!r} is deleted")
-    return _insert(connection, tenant, name, scopes, expires_at, kind)
+    lifetime = None if expires_at is None else expires_at - system_clock()
+    return _insert(connection, tenant, name, scopes, kind, _Life(expires_at, lifetime))
 
 
 def ensure_key(
@@ -116,8 +125,8 @@ def rotate_key(
 ) -> str:
     """Make a key like this one and return it whole, for the only time; the old one expires after `overlap`.
 
-    If the old one was made to live for some time, so is the new one. Keys with other scopes than `most_scopes` are as
-    if they did not exist: nobody may get hold of more than they have.
+    If the old one was made to live for some time, so is the new one, whatever earlier rotations left of it. Keys with
+    other scopes than `most_scopes` are as if they did not exist: nobody may get hold of more than they have.
 
     Raises:
         UnknownTenantError: there is no such tenant.
@@ -132,7 +141,7 @@ def rotate_key(
         kind, name, scopes, lifetime = old
         connection.execute(_sql.retire_key, key | {"overlap": overlap})
         expires_at = None if lifetime is None else system_clock() + lifetime
-        return _insert(connection, tenant, name, scopes, expires_at, kind)
+        return _insert(connection, tenant, name, scopes, kind, _Life(expires_at, lifetime))
 
 
 def revoke_key(
@@ -157,8 +166,8 @@ def _insert(
     tenant: Tenant,
     name: str,
     scopes: Collection[str],
-    expires_at: datetime | None,
     kind: Kind,
+    life: _Life,
 ) -> str:
     secret, prefix, key_hash = new_key(kind)
     connection.execute(
@@ -170,7 +179,8 @@ def _insert(
             "kind": kind,
             "name": name,
             "scopes": [scope for scope in SCOPES if scope in scopes],
-            "expires_at": expires_at,
+            "expires_at": life.expires_at,
+            "lifetime": life.lifetime,
         },
     )
     return secret

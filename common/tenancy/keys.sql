@@ -1,8 +1,8 @@
 -- API keys of a tenant. What is stored finds and verifies a key, but cannot give it back.
 
 -- name: create_key
-INSERT INTO api_keys (tenant_id, prefix, key_hash, kind, name, scopes, expires_at)
-VALUES (%(tenant_id)s, %(prefix)s, %(key_hash)s, %(kind)s, %(name)s, %(scopes)s, %(expires_at)s);
+INSERT INTO api_keys (tenant_id, prefix, key_hash, kind, name, scopes, expires_at, lifetime)
+VALUES (%(tenant_id)s, %(prefix)s, %(key_hash)s, %(kind)s, %(name)s, %(scopes)s, %(expires_at)s, %(lifetime)s);
 
 -- name: find_usable_key
 SELECT key_hash FROM api_keys
@@ -16,7 +16,7 @@ WHERE tenant_id = %(tenant_id)s OR %(tenant_id)s::integer IS NULL
 ORDER BY tenant_id, key_id;
 
 -- name: lock_usable_key
-SELECT kind, name, scopes, expires_at - created_at AS lifetime
+SELECT kind, name, scopes, lifetime
 FROM api_keys
 WHERE tenant_id = %(tenant_id)s AND prefix = %(prefix)s AND scopes <@ %(most_scopes)s::text[]
   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())

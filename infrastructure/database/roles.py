@@ -35,7 +35,7 @@ def enable_role(connection: Connection, role: Role, password: str) -> None:
     another password at any time.
 
     Raises:
-        RoleError: the connection's role may not do that; who may is a superuser.
+        RoleError: the connection's role may not do that; who may is a superuser. Or others hold the tables.
     """
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     names = {"role": sql.Identifier(role)}
@@ -45,15 +45,32 @@ def enable_role(connection: Connection, role: Role, password: str) -> None:
             if role in _SEE_ALL_ROWS:
                 connection.execute(sql.SQL(_sql.see_all_rows).format(**names))
             if role == "sspp_migrator":
-                [owner] = connection.execute(_sql.find_owner).fetchone() or [""]
-                if owner != role:
-                    connection.execute(
-                        sql.SQL(_sql.act_as_owner).format(**names, owner=sql.Identifier(owner))
-                    )
+                own_tables(connection, role)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        raise RoleError(f"{role} cannot be enabled: others hold the tables; run it again shortly") from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise RoleError(
             f"{role} cannot be enabled: {error.diag.message_primary}; run it as a superuser"
         ) from error
+
+
+def own_tables(connection: Connection, role: str) -> None:
+    """Let `role` do what the tables' owner may, and never what a superuser may.
+
+    It becomes a member of the role that owns them. What a superuser made it gets for its own instead: a member could
+    change to the superuser.
+
+    Raises:
+        psycopg.errors.InsufficientPrivilege: the connection's role may not do that.
+        psycopg.errors.LockNotAvailable: others hold the tables.
+    """
+    owner, is_superuser = connection.execute(_sql.find_owner).fetchone() or (role, False)
+    if owner == role or is_superuser:
+        connection.execute(sql.SQL(_sql.give_to_role).format(role=sql.Literal(role)))
+    else:
+        connection.execute(
+            sql.SQL(_sql.act_as_owner).format(role=sql.Identifier(role), owner=sql.Identifier(owner))
+        )
 
 
 def enable_process_roles(connection: Connection, password_of: Callable[[Role], str]) -> None:

@@ -1,4 +1,5 @@
 import json
+import resource
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InvalidEventError
+from common.event_types.limits import check_schema
 from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
 from worker.domains import DOMAINS
 from worker.validation import EventTypes, TenantType, ValidEvent, same_content, validate
+from worker.violations import SchemaViolationError
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TYPES = EventTypes(DOMAINS)
@@ -109,6 +112,51 @@ def test_a_version_that_cannot_be_used_is_left_out() -> None:
 
     types.replace_tenant_types([backtracking])
     assert refusal(record(event_type="webinar_attended", data={}), types).code == "unknown_event_type"
+
+
+# Each element of a list violates all of these.
+LABORIOUS: dict[str, Any] = {"items": {"allOf": [{"minimum": number} for number in range(10, 910)]}}
+
+
+def laborious(wrapped: dict[str, Any]) -> EventTypes:
+    schema = {"properties": {"a": wrapped, "b": {"type": "string"}}}
+    check_schema(schema)
+    types = EventTypes(DOMAINS)
+    types.replace_tenant_types([tenant_type(1, schema)])
+    return types
+
+
+@pytest.mark.parametrize(
+    ("schema", "place", "keyword"),
+    [
+        (LABORIOUS, "/data/a/*", "minimum"),
+        ({"anyOf": [LABORIOUS, False]}, "/data", "schema"),
+        ({"oneOf": [LABORIOUS, {"type": "string"}]}, "/data", "schema"),
+    ],
+)
+@pytest.mark.timeout(30)
+def test_an_event_with_a_hundred_million_errors_is_refused_for_one(
+    schema: dict[str, Any], place: str, keyword: str
+) -> None:
+    types = laborious(schema)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    error = refusal(record(event_type="webinar_attended", data={"a": [1] * 120_000}), types)
+
+    assert isinstance(error, SchemaViolationError)
+    assert (error.code, error.place, error.keyword) == ("schema_violation", place, keyword)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_what_an_event_of_usual_size_violates_is_told_whatever_the_schema_uses() -> None:
+    types = laborious({"anyOf": [{"items": {"minimum": 10}}, {"type": "string"}]})
+
+    error = refusal(record(event_type="webinar_attended", data={"a": [1] * 1_000}), types)
+    other = refusal(record(event_type="webinar_attended", data={"a": [10], "b": 1}), types)
+
+    assert isinstance(error, SchemaViolationError)
+    assert (error.path, error.keyword) == ("/data/a", "anyOf")
+    assert other.path == "/data/b"
 
 
 def test_the_platforms_types_cannot_be_overridden() -> None:

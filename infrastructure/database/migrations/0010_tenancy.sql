@@ -11,7 +11,10 @@ UPDATE tenants SET plan = 'enterprise';  -- whoever was here before there were p
 ALTER TABLE api_keys
     ADD COLUMN kind text NOT NULL DEFAULT 'secret' CHECK (kind IN ('secret', 'publishable')),
     ADD COLUMN last_used_at timestamptz,
+    -- For how long it was made, NULL for ever. Not what is left of that once a rotation has set an earlier end.
+    ADD COLUMN lifetime interval,
     ADD CONSTRAINT publishable_keys_only_ingest CHECK (kind = 'secret' OR scopes = ARRAY['ingest']);
+UPDATE api_keys SET lifetime = expires_at - created_at;
 
 -- admin was what tenant_admin is now, and becomes the platform's own. No tenant's key may grow by that.
 ALTER TABLE api_keys DROP CONSTRAINT api_keys_scopes_check;

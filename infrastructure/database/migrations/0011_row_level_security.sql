@@ -57,19 +57,26 @@ CREATE POLICY own_tenant ON tenants USING (tenant_id = current_tenant() OR is_pl
 CREATE POLICY own_tenant ON api_keys USING (tenant_id = current_tenant() OR is_platform_affair());
 CREATE POLICY own_tenant ON outbox USING (tenant_id = current_tenant() OR is_platform_affair());
 
--- The one look-up that knows no tenant yet: a key finds it. It runs with the rights of the migrations' role.
+-- Nobody needs temporary tables; and whoever has them could put one before a table that a function looks up by its name.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;
+
+-- The one look-up that knows no tenant yet: a key finds it. It runs with the rights of the migrations' role. So its names
+-- are bound here (ATOMIC): looked up in each call, they could become the caller's tables, and run the caller's code.
 CREATE FUNCTION find_api_key(wanted text)
 RETURNS TABLE (
     key_id integer, tenant_id integer, slug text, key_hash bytea, scopes text[], expires_at timestamptz, tenant_status text
 )
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path FROM CURRENT
-AS $$
+BEGIN ATOMIC
     SELECT api_keys.key_id, tenants.tenant_id, tenants.slug, api_keys.key_hash, api_keys.scopes, api_keys.expires_at,
            tenants.status
     FROM api_keys JOIN tenants USING (tenant_id)
-    WHERE api_keys.prefix = wanted AND api_keys.revoked_at IS NULL AND tenants.status <> 'deleted'
-$$;
+    WHERE api_keys.prefix = wanted AND api_keys.revoked_at IS NULL AND tenants.status <> 'deleted';
+END;
 REVOKE ALL ON FUNCTION find_api_key FROM PUBLIC;
 
 -- The API reads, and changes what its routes change. Of partitions it has nothing.

@@ -2,8 +2,8 @@
 
 CREATE TABLE api_logs (
     received_at    timestamptz NOT NULL,
-    -- Of the API's making; in the order of time.
-    log_id         uuid NOT NULL,
+    -- Tells calls of one instant apart.
+    log_id         uuid NOT NULL DEFAULT gen_random_uuid(),
     -- 0, the platform, where no valid key said whose the request is.
     tenant_id      integer NOT NULL,
     key_prefix     text,

@@ -40,7 +40,6 @@ GROUP BY 1, 2;
 
 CREATE FUNCTION events_used(of_tenant integer, in_month date) RETURNS bigint
 LANGUAGE sql STABLE
-SET search_path FROM CURRENT
 RETURN (
     SELECT coalesce(sum(events), 0)::bigint
     FROM (
@@ -69,8 +68,7 @@ RETURNS TABLE (
     events_used bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path FROM CURRENT
-AS $$
+BEGIN ATOMIC
     SELECT api_keys.key_id, tenants.tenant_id, tenants.slug, api_keys.key_hash, api_keys.scopes, api_keys.expires_at,
            tenants.status, tenants.allowed_origins, plan, plans.requests_per_second, plans.events_per_second,
            plans.monthly_events,
@@ -81,8 +79,8 @@ AS $$
     FROM api_keys
     JOIN tenants USING (tenant_id)
     JOIN plans USING (plan)
-    WHERE api_keys.prefix = wanted AND api_keys.revoked_at IS NULL AND tenants.status <> 'deleted'
-$$;
+    WHERE api_keys.prefix = wanted AND api_keys.revoked_at IS NULL AND tenants.status <> 'deleted';
+END;
 REVOKE ALL ON FUNCTION find_api_key FROM PUBLIC;
 
 ALTER TABLE plans ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

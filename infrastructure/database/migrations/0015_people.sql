@@ -21,7 +21,7 @@ CREATE TABLE erasures (
     -- What was received up to then is erased.
     erased_at     timestamptz NOT NULL,
     state         text NOT NULL DEFAULT 'requested'
-        CHECK (state IN ('requested', 'signals', 'events', 'documents', 'done')),
+        CHECK (state IN ('requested', 'signals', 'events', 'documents', 'withheld', 'done')),
     -- Redis's clock, in milliseconds, at a time when the tombstone was there: what is queued since then meets it.
     queue_time    bigint,
     -- How far the log of events is looked through, from the newest to the oldest.
@@ -75,3 +75,28 @@ BEGIN
         );
 END
 $$;
+
+-- The place of each event of a customer of the transaction's tenant among the next `most` events of the log, whoever's
+-- they are, and where these end. With its owner's rights: past a policy the events of others would be read and not
+-- counted; and so with its names bound (0011_row_level_security.sql). The place comes from subqueries for the reason that
+-- infrastructure/search/stored.sql gives.
+CREATE FUNCTION look_through_log(customer text, after_at timestamptz, after_key uuid, most integer)
+RETURNS TABLE (last_at timestamptz, last_key uuid, received_at timestamptz, event_key uuid)
+LANGUAGE sql STABLE SECURITY DEFINER
+BEGIN ATOMIC
+    WITH page AS MATERIALIZED (
+        SELECT events.received_at, events.event_key, events.tenant_id, events.customer_id
+        FROM events
+        WHERE (events.received_at, events.event_key) > ((SELECT after_at), (SELECT after_key))
+        ORDER BY events.received_at, events.event_key
+        LIMIT most
+    ), last AS (
+        SELECT page.received_at, page.event_key FROM page ORDER BY page.received_at DESC, page.event_key DESC LIMIT 1
+    )
+    SELECT last.received_at, last.event_key, page.received_at, page.event_key
+    FROM last
+    LEFT JOIN page ON page.tenant_id = current_tenant() AND page.customer_id = customer
+    ORDER BY page.received_at, page.event_key;
+END;
+REVOKE ALL ON FUNCTION look_through_log FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION look_through_log TO sspp_api;

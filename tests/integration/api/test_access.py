@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -214,6 +215,34 @@ def test_a_revoked_key_works_a_second_longer_at_most(
         assert client.get("/v1/signals").status_code == 200
         clock.now += timedelta(seconds=0.1)
         assert client.get("/v1/signals").status_code == 401
+
+
+def test_slow_reads_keep_no_revoked_key_alive(
+    environment: dict[str, str],
+    api_store: Any,
+    api_tenant: int,
+    api_serving: Any,
+    database_url: str,
+    until: Any,
+) -> None:
+    clock = MovableClock()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with (
+        api_serving(environment, api_store.key(api_tenant, "read"), clock=clock) as client,
+        ThreadPoolExecutor(8) as threads,
+        psycopg.connect(database_url) as slow,
+    ):
+        assert client.get("/v1/signals").status_code == 200
+        slow.execute("LOCK TABLE signals IN ACCESS EXCLUSIVE MODE")
+        reads = [threads.submit(client.get, "/v1/signals") for _ in range(8)]
+        until(lambda: api_store.execute(waiting) == [(8,)])
+
+        api_store.execute("UPDATE api_keys SET revoked_at = now()")
+        clock.now += timedelta(seconds=1)
+        assert client.get("/v1/signals").status_code == 401
+        assert api_store.execute(waiting) == [(8,)]
+        slow.rollback()
+        assert {read.result().status_code for read in reads} == {200}
 
 
 def test_a_known_key_outlives_an_outage_of_postgresql(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from common.tenancy.secrets import parse_prefix
@@ -210,3 +211,20 @@ def test_when_a_key_was_last_used_is_written_down(
     uses = dict(api_store.execute("SELECT prefix, last_used_at FROM api_keys"))
     assert started <= uses[parse_prefix(used)] <= datetime.now(UTC)
     assert uses[parse_prefix(idle)] is None
+
+
+def test_a_key_that_somebody_else_changes_keeps_no_other_use_from_being_written_down(
+    environment: dict[str, str], api_serving: Any, api_store: Any, api_tenant: int, database_url: str
+) -> None:
+    """Nobody waits for a key while it holds another one, so that API processes cannot wait for each other."""
+    changing, used = api_store.key(api_tenant, "ingest"), api_store.key(api_tenant, "ingest")
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "UPDATE api_keys SET name = 'changed' WHERE prefix = %s", (parse_prefix(changing),)
+        )
+        with api_serving(environment) as client:
+            for key in (changing, used):
+                assert post_event(client, key).status_code == 202
+        uses = dict(api_store.execute("SELECT prefix, last_used_at FROM api_keys"))
+    assert uses[parse_prefix(changing)] is None
+    assert uses[parse_prefix(used)] is not None

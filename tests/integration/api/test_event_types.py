@@ -214,6 +214,66 @@ class TestVersions:
 
         assert put(seven, name="three").status_code == 201
 
+    def test_a_retired_version_comes_back_only_while_there_is_room(
+        self, seven: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("common.event_types.registry.MOST_VERSIONS", 1)
+        put(seven)
+        change(seven, 1, "retired")
+        assert put(seven, name="other").status_code == 201
+
+        for status in ("active", "deprecated"):
+            answer = change(seven, 1, status)
+            assert (answer.status_code, answer.json()["code"]) == (409, "event_type_error")
+        assert seven.get(f"{VISIT}/versions/1").json()["status"] == "retired"
+
+        # What is in use already may change, however full it is.
+        other = "/v1/event-types/other/versions/1"
+        for status in ("deprecated", "active", "retired"):
+            assert seven.patch(other, json={"status": status}).status_code == 200
+        assert change(seven, 1, "active").status_code == 200
+
+    def test_many_who_register_or_bring_back_at_once_stay_within_the_limit(
+        self, seven: httpx.Client, monkeypatch: pytest.MonkeyPatch, pipeline: Any
+    ) -> None:
+        monkeypatch.setattr("common.event_types.registry.MOST_VERSIONS", 3)
+        for number in range(4):
+            version = put(seven, signal_score=number / 10).json()["version"]
+            change(seven, version, "retired")
+
+        def register_or_bring_back(number: int) -> int:
+            if number % 2:
+                return change(seven, 1 + number // 2, "active").status_code
+            return put(seven, name=f"t{number}").status_code
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(register_or_bring_back, range(8)))
+
+        assert sum(answer in (200, 201) for answer in answers) == 3
+        assert answers.count(409) == 5
+        assert (
+            pipeline.value("SELECT count(*) FROM event_types WHERE tenant_id = 7 AND status <> 'retired'")
+            == 3
+        )
+
+    @pytest.mark.parametrize(
+        ("limit", "most"), [("MOST_VERSIONS_OF_A_TYPE", 1), ("MOST_SCHEMA_BYTES", 150), ("MOST_PATTERNS", 3)]
+    )
+    def test_the_versions_of_a_tenant_are_bounded_together(
+        self, seven: httpx.Client, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+    ) -> None:
+        schema = {"properties": {"a": {"pattern": "^a"}}, "patternProperties": {"^b": {"type": "string"}}}
+        monkeypatch.setattr(f"common.event_types.registry.{limit}", most)
+        assert put(seven, schema).status_code == 201
+
+        answer = put(seven, schema, signal_score=0.9)
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "event_type_error")
+        assert len(seven.get(VISIT).json()["items"]) == 1
+        # A retired version takes no room.
+        change(seven, 1, "retired")
+        assert put(seven, schema, signal_score=0.9).status_code == 201
+
     def test_only_what_is_there_can_be_deprecated(self, seven: httpx.Client, api_store: Any) -> None:
         put(seven)
         assert change(seven, 2, "deprecated").status_code == 404

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.tenancy.errors import TenantError
-from common.tenancy.keys import ApiKeyError, create_key, ensure_key, list_keys, revoke_key
+from common.tenancy.keys import ApiKeyError, create_key, ensure_key, list_keys, revoke_key, rotate_key
 from common.tenancy.secrets import parse_prefix
 from common.tenancy.tenants import create_tenant
 from infrastructure.database.connections import Connection, connect
@@ -57,6 +57,32 @@ def test_a_key_that_is_not_usable_is_replaced(connection: Connection) -> None:
         new = ensure_key(connection, "acme", "", ["read"], existing)
         assert new != existing
         assert ensure_key(connection, "acme", "", ["read"], new) == new
+
+
+def test_however_often_a_key_is_rotated_its_successors_live_as_long_as_it_was_made_for(
+    connection: Connection,
+) -> None:
+    in_a_year = datetime.now(UTC) + timedelta(days=365)
+    for expires_at in (None, in_a_year):
+        name = str(expires_at)
+        oldest = str(parse_prefix(create_key(connection, "acme", name, ["read"], expires_at)))
+        # Twice the oldest, within the overlap; then a successor, which got its lifetime from a key that ends earlier.
+        rotate_key(connection, "acme", oldest, timedelta(hours=1))
+        successor = rotate_key(connection, "acme", oldest, timedelta(hours=1))
+        rotate_key(connection, "acme", str(parse_prefix(successor)), timedelta(minutes=1))
+
+        first, second, third, newest = (
+            key.expires_at for key in list_keys(connection, "acme") if key.name == name
+        )
+        for soon in (first, third):
+            assert soon is not None
+            assert soon <= datetime.now(UTC) + timedelta(hours=1)
+        for lasting in (second, newest):
+            if expires_at is None:
+                assert lasting is None
+            else:
+                assert lasting is not None
+                assert abs(lasting - expires_at) < timedelta(minutes=5)
 
 
 def test_only_the_tenants_own_key_can_be_revoked_and_once_is_for_good(connection: Connection) -> None:

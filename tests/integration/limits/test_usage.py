@@ -138,6 +138,35 @@ def test_a_used_up_month_stops_sending_and_not_reading(
     until(lambda: api.post("/v1/events", json=event).status_code == 202, timeout=2)
 
 
+def test_a_used_up_month_stops_replays_too(
+    api: httpx.Client, api_store: Any, api_tenant: int, use: Callable[[int], None], until: Any
+) -> None:
+    api_store.execute("UPDATE plans SET monthly_events = 150 WHERE plan = 'pro'")
+    api_store.execute("UPDATE tenants SET plan = 'pro' WHERE slug = 'acme'")
+    for number in range(250):
+        api_store.rejection(api_tenant, f"e{number}")
+    own = {"Authorization": f"Bearer {api_store.key(api_tenant, 'tenant_admin')}"}
+
+    def replay() -> httpx.Response:
+        return api.post("/v1/rejected/replay", json={"limit": 50}, headers=own)
+
+    use(150)
+    until(lambda: replay().status_code == 429, timeout=2)
+    refusal = replay()
+    assert (refusal.json()["code"], "retry-after" in refusal.headers) == ("quota_exceeded", True)
+    count = "SELECT count(*) FROM rejected_events WHERE tenant_id = %s AND status = 'open'"
+    [(open_ones,)] = api_store.execute(count, (api_tenant,))
+
+    use(149)
+    until(lambda: replay().status_code == 200, timeout=2)
+    [(left,)] = api_store.execute(count, (api_tenant,))
+    assert left == open_ones - 50
+    # One replay is held against the quota by what it has sent itself, chunk by chunk.
+    answer = api.post("/v1/rejected/replay", json={"limit": 200}, headers=own)
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+    assert api_store.execute(count, (api_tenant,)) == [(left - 100,)]
+
+
 def test_a_tenant_sees_its_plan_and_usage(
     api: httpx.Client, api_store: Any, api_tenant: int, use: Callable[[int], None]
 ) -> None:

@@ -13,6 +13,7 @@ from people import LATER, MARK, NOON, OTHER_TENANT, TENANT, People, event
 from rich.console import Console
 
 from common.queue.queued_bytes import BYTES_KEY
+from common.queue.streams import LANES, lane_of
 from common.queue.withheld import WithheldEvents
 from common.search.client import open_client
 from common.search.generations import share_generations
@@ -21,6 +22,7 @@ from infrastructure.search.reindex import Reindexer
 from infrastructure.search.reindex_progress import LineProgress
 from worker import erasure
 from worker.guard import GuardLimits, RefusalGuard
+from worker.store import Store
 
 WITH_CUSTOMERS = """
 SELECT DISTINCT table_name FROM information_schema.columns
@@ -127,6 +129,39 @@ def test_the_receipt_is_done_once_the_queue_has_nothing_of_before(people: People
         return bool(people.receipt(path)["status"] == "done")
 
     until(is_done)
+
+
+def test_what_another_tenant_has_in_the_same_lane_delays_nothing(people: People) -> None:
+    people.send(event("e1"))
+    neighbour = TENANT + len(LANES)
+    assert lane_of(neighbour) == lane_of(TENANT)
+    # More of them than one look takes.
+    for number in range(70):
+        people.pipeline.push(event(f"n{number}"), tenant=neighbour)
+
+    people.erase()
+
+    assert people.documents() == {}
+
+
+def test_what_is_queued_of_the_tenant_delays_the_receipt_and_not_the_search(people: People) -> None:
+    people.send(event("e1"))
+    neighbour = TENANT + len(LANES)
+    for number in range(70):
+        people.pipeline.push(event(f"n{number}"), tenant=neighbour)
+    people.pipeline.push(event("e2", "other"))
+
+    path = people.ask_to_erase()
+    people.work()
+    receipt = people.receipt(path)
+
+    assert (receipt["status"], receipt["erased"]["documents"]) == ("running", 1)
+    assert people.documents() == {}
+    people.pipeline.redis.delete(lane_of(TENANT))
+    people.pipeline.rows("UPDATE erasures SET due_at = now() RETURNING 1")
+    people.work()
+    assert people.receipt(path)["erased"] == receipt["erased"]
+    assert people.receipt(path)["status"] == "done"
 
 
 def test_what_comes_later_is_a_new_customer(people: People) -> None:
@@ -237,6 +272,26 @@ def test_what_was_queued_before_is_dropped_rather_than_withheld(people: People) 
 
     assert WithheldEvents(people.pipeline.redis).events() == {TENANT: 4}
     assert people.dropped("erased") == 3
+
+
+def test_what_breaks_the_store_is_dropped_rather_than_withheld(people: People) -> None:
+    class Failing(Store):
+        def write(self, candidates: Any, refused: Any) -> Any:
+            if candidates:
+                raise psycopg.DataError
+            return super().write(candidates, refused)
+
+    people.pipeline.guard = RefusalGuard(GuardLimits(grace=0, max_share=0))
+    people.pipeline.push(event("e1"), event("e2", "other"))
+    people.ask_to_erase()
+
+    stage = people.pipeline.stage(store=Failing(people.pipeline.pool))
+    while stage.step(0):
+        pass
+    stage.close()
+
+    assert WithheldEvents(people.pipeline.redis).events() == {TENANT: 1}
+    assert people.dropped("erased") == 1
 
 
 def test_a_batch_that_looked_before_there_was_a_tombstone_is_waited_for(

@@ -1,12 +1,14 @@
 """The export of a customer has all that is held, and says when it is complete."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, LiteralString
 
 import pytest
-from people import MARK, TENANT, People, event
+from people import LATER, MARK, OTHER_TENANT, TENANT, People, event
 
 from api import export
+from api.database import fetch_all
 from worker.guard import GuardLimits, RefusalGuard
 
 
@@ -55,6 +57,27 @@ def test_it_has_everything_however_many_pages_that_takes(
         if line["kind"] == "event" and line["item"]["event_id"] == "e3"
     ]
     assert sent == json.loads(event("e3"))
+
+
+@pytest.mark.parametrize("stretch", [1, 3, 1000])
+def test_the_log_is_read_in_stretches_whoevers_its_events_are(
+    people: People, monkeypatch: pytest.MonkeyPatch, stretch: int
+) -> None:
+    monkeypatch.setattr(export, "_LOG_PAGE", stretch)
+    people.send(event("e1"))
+    people.send(*(event(f"n{number}", "other") for number in range(8)), tenant=OTHER_TENANT)
+    people.send(event("e2"), received_at=LATER)
+    found: list[int] = []
+
+    async def counting(database: Any, query: LiteralString, parameters: Mapping[str, object]) -> Any:
+        if "look_through_log" in query:
+            found.append(1)
+        return await fetch_all(database, query, parameters)
+
+    monkeypatch.setattr(export, "fetch_all", counting)
+
+    assert ids(exported(people), "event") == ["e1", "e2"]
+    assert len(found) == -(-10 // stretch) + 1
 
 
 def test_of_an_erased_customer_there_is_nothing(people: People) -> None:
