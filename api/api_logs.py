@@ -7,12 +7,11 @@ from msgspec import convert
 from pydantic import Field
 
 from api.audit import Position
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import fetch_all
-from api.openapi import answer, problems
+from api.openapi import page_answer, problems
 from api.parameters import PeriodQuery, check_query_text
-from api.responses import cut_page, json_response
+from api.principals import Administrator
+from api.reading import fetch_page
+from api.responses import json_response
 from api.schemas import ApiCall, ApiCallPage
 from common.database.queries import Queries
 
@@ -44,24 +43,21 @@ class ApiCallQuery(PeriodQuery):
 @router.get(
     "",
     summary="List API calls",
-    responses={
-        **answer(ApiCallPage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(ApiCallPage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_calls(
     request: Request,
     query: Annotated[ApiCallQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("tenant_admin"))],
+    principal: Administrator,
 ) -> Response:
     """Calls with the tenant's keys, the latest first, about a second after they were answered.
 
-    Under the platform's own tenant stand its keys' calls, and those without a valid key.
+    Calls with a key that is revoked or expired are among them. Under the platform's own tenant stand its keys' calls,
+    and those with no key that there ever was.
     """
     statuses = sorted(set(query.status))
     scope = ["api-logs", principal.tenant_id, statuses, query.since, query.until]
-    after_at, after_id = decode_cursor(query.cursor, scope, Position) if query.cursor else (None, None)
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_logs,
         {
@@ -69,10 +65,11 @@ async def list_calls(
             "statuses": statuses or None,
             "since": query.since,
             "until": query.until,
-            "after_at": after_at,
-            "after_id": after_id,
-            "limit": query.limit + 1,
         },
+        query,
+        scope,
+        Position,
+        after_at="received_at",
+        after_id="log_id",
     )
-    page, next_cursor = cut_page(rows, query.limit, scope, lambda row: (row["received_at"], row["log_id"]))
     return json_response(ApiCallPage([convert(row, ApiCall) for row in page], next_cursor))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
@@ -31,7 +32,7 @@ from api.admin import keys as admin_keys
 from api.admin import plans as admin_plans
 from api.admin import tenants as admin_tenants
 from api.client_address import ClientAddresses
-from api.direct_routes import DirectRoutes
+from api.direct_routes import DirectApp
 from api.errors import install_error_handlers
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.request_context import RequestContext
@@ -78,7 +79,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
             yield
         _log.info("api_stopped")
 
-    app = FastAPI(
+    app = DirectApp(
         title="Sales Signal Processing Platform",
         version=_version(),
         description=DESCRIPTION,
@@ -116,13 +117,15 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         app.include_router(module.router)
     install_error_handlers(app)
     install_openapi(app)
-    app.add_middleware(DirectRoutes, routes=[ingest.DIRECT_ROUTE])
-    app.add_middleware(  # the outer one: added last
+    surround = partial(
         RequestContext,
         metrics=metrics,
+        clock=clock,
         headers=SecurityHeaders(hsts_seconds=settings.hsts_seconds),
         addresses=ClientAddresses(split_list(settings.trusted_proxies), settings.forwarded_header),
     )
+    app.add_middleware(surround)
+    app.add_direct_route(ingest.DIRECT_ROUTE, surround)
     return app
 
 

@@ -1,13 +1,14 @@
 """The log of API calls: who asked for what, and what came of it. Noted in memory, written in batches."""
 
-import asyncio
+import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+import psycopg
 import structlog
 from msgspec import Struct
 from psycopg_pool import AsyncConnectionPool
@@ -19,11 +20,17 @@ from common.errors import DatabaseUnavailableError
 from common.metrics import Metrics
 
 MOST_WAITING = 20_000
-"""Calls that wait to be written; more than these are not noted."""
+"""Calls with valid keys that wait to be written; more than these are not noted."""
+
+MOST_NAMELESS_WAITING = 2_000
+"""Likewise those without: whoever has no key cannot take the room of those who have one."""
+
+MOST_BATCH = 2_000
+"""Calls that one statement writes."""
 
 _WRITE_SECONDS = 1.0
-_BATCH = 2_000
 _MOST_AGENT_CHARACTERS = 256
+_MOST_TARGET_CHARACTERS = 256
 
 _sql = Queries("api", "audit.sql")
 log = structlog.get_logger(__name__)
@@ -45,25 +52,39 @@ class Call(Struct, frozen=True, gc=False):
     request_id: str
 
 
+class _Batch(NamedTuple):
+    """Calls that are written together, and what their ids in the table begin with: 24 hexadecimal digits."""
+
+    calls: Sequence[Call]
+    id_prefix: str
+
+
 class AuditLog:
-    """Takes note of calls, and writes them by a task of its own; no request waits for it.
+    """Takes note of calls, and writes each once, by a task of its own; no request waits for it.
 
     What is noted and not yet written, about a second's worth, is lost if the process is killed. While PostgreSQL is
-    away up to `MOST_WAITING` calls wait; those that come then are dropped, and counted.
+    away up to `MOST_WAITING` calls wait, and `MOST_NAMELESS_WAITING` without a valid key; those that come then are
+    dropped, and counted.
     """
 
     def __init__(self, database: AsyncConnectionPool, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
         self._waiting: deque[Call] = deque()
+        self._nameless: deque[Call] = deque()
+        self._batch: _Batch | None = None  # until it is known to be written
+        self._most = MOST_BATCH
         self._writer = Periodic(self._write, seconds=_WRITE_SECONDS, name="audit log")
 
     def note(self, call: Call) -> None:
         """Have `call` written, if there is room."""
-        if len(self._waiting) >= MOST_WAITING:
+        waiting, most = self._waiting, MOST_WAITING
+        if call.key_prefix is None:
+            waiting, most = self._nameless, MOST_NAMELESS_WAITING
+        if len(waiting) >= most:
             self._metrics.count("sspp_api_logs_dropped_total")
         else:
-            self._waiting.append(call)
+            waiting.append(call)
 
     def start(self) -> None:
         """Write what is noted, again and again."""
@@ -75,22 +96,39 @@ class AuditLog:
         await self._write()
 
     async def _write(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        while batch := self._batch or self._take():
+            self._batch = batch
             try:
-                calls = msgspec.json.encode(batch).decode()
-                await run_for_platform(self._database, _sql.insert_logs, {"calls": calls})
-            except DatabaseUnavailableError:
-                self._waiting.extendleft(reversed(batch))
+                await run_for_platform(
+                    self._database,
+                    _sql.insert_logs,
+                    {"calls": msgspec.json.encode(batch.calls).decode(), "id_prefix": batch.id_prefix},
+                )
+            except DatabaseUnavailableError as error:
+                if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+                    self._halve(batch)
                 return
-            except asyncio.CancelledError:
-                self._waiting.extendleft(reversed(batch))
-                raise
-            except (
-                Exception
-            ):  # a line that PostgreSQL does not take must not end the task, or come back for ever
-                log.exception("api_logs_not_written", calls=len(batch))
-                self._metrics.count("sspp_api_logs_dropped_total", len(batch))
+            except psycopg.errors.UniqueViolation:
+                pass  # all of it was written by an attempt whose answer did not arrive
+            except Exception:  # what PostgreSQL does not take must not come back for ever
+                log.exception("api_logs_not_written", calls=len(batch.calls))
+                self._metrics.count("sspp_api_logs_dropped_total", len(batch.calls))
+            self._batch = None
+            self._most = min(MOST_BATCH, 2 * self._most)
+
+    def _take(self) -> _Batch | None:
+        """What is to be written next, if anything waits."""
+        waiting = self._waiting or self._nameless
+        calls = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
+        return _Batch(calls, secrets.token_hex(12)) if calls else None
+
+    def _halve(self, batch: _Batch) -> None:
+        """Write less at a time: PostgreSQL did not get done with `batch` in the time that a statement has."""
+        self._most = max(1, len(batch.calls) // 2)
+        first, rest = batch.calls[: self._most], batch.calls[self._most :]
+        self._batch = batch._replace(calls=first)
+        # They are all of one kind, see `_take`.
+        (self._waiting if first[0].key_prefix else self._nameless).extendleft(reversed(rest))
 
 
 def call_of(
@@ -111,7 +149,10 @@ def call_of(
         key_prefix=principal.key_prefix if principal else None,
         method=method,
         route=route,
-        target=scope["path"] if route.startswith("/v1/admin/") else None,
+        # The path was matched before anybody asked for a key.
+        target=scope["path"][:_MOST_TARGET_CHARACTERS]
+        if route.startswith("/v1/admin/") and principal
+        else None,
         status=status,
         duration_ms=1000 * seconds,
         client_address=client_address,

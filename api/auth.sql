@@ -1,8 +1,9 @@
--- name: find_key
--- A key finds its tenant, so this is the one look-up that has no tenant_id to ask with; prefix is unique.
-SELECT key_id, tenant_id, slug, key_hash, scopes, expires_at, tenant_status, allowed_origins, plan, requests_per_second,
-    events_per_second, monthly_events, events_used
-FROM find_api_key(%(prefix)s);
+-- name: find_keys
+-- Keys find their tenants, so this is the one look-up that has no tenant_id to ask with; a prefix is unique.
+SELECT prefix, key_id, tenant_id, slug, key_hash, kind, scopes, expires_at, revoked, tenant_status, allowed_origins, plan,
+    requests_per_second, events_per_second, monthly_events, events_used
+FROM unnest(%(prefixes)s::text[]) AS wanted (prefix)
+CROSS JOIN LATERAL identify_api_key(prefix);
 
 -- name: note_key_uses
 -- In one order and without waiting: several processes note the same keys, and rotations lock some. A key that is locked

@@ -15,6 +15,8 @@ NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "applica
 BODY_ARRIVED = "sspp.body_arrived"
 """ASGI extension of a request whose body was there in full when it began: reading it waits for nobody."""
 
+_MOST_MEMBERS = 1_000  # each costs time, however little is in it; bgzip makes 257 of 16 MiB, others one
+
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")
@@ -137,13 +139,14 @@ class _Gunzip:
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
         self._max_bytes = max_bytes
+        self._members = 1
         self._stream = zlib.decompressobj(wbits=31)
 
     def feed(self, chunk: bytes) -> bytes:
         output = bytearray()
         while chunk:
             if self._stream.eof:
-                self._stream = zlib.decompressobj(wbits=31)
+                self._begin_member()
             try:
                 piece = self._stream.decompress(chunk, self._left + 1)
             except zlib.error as error:
@@ -154,6 +157,16 @@ class _Gunzip:
             output += piece
             chunk = self._stream.unconsumed_tail or self._stream.unused_data
         return bytes(output)
+
+    def _begin_member(self) -> None:
+        if self._members == _MOST_MEMBERS:
+            raise ProblemError(
+                422,
+                "invalid_gzip",
+                f"the gzip body has more than {_MOST_MEMBERS} members; compress it as one",
+            )
+        self._members += 1
+        self._stream = zlib.decompressobj(wbits=31)
 
     def finish(self) -> None:
         if not self._stream.eof:

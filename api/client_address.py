@@ -39,6 +39,8 @@ class ClientAddresses:
             peer: the other end of the connection; None if it has no address.
             headers: the request's.
         """
+        if not self._trusted:
+            return _text(peer)
         found = _parse(peer) if peer else None
         if found is None:
             return None
@@ -70,8 +72,15 @@ def _named_by_forwarded(elements: Sequence[str]) -> Iterator[str]:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Address | None:
     match = _WITH_PORT.fullmatch(text)
+    bare = (match["v4"] or match["v6"]) if match else text
     try:
-        address = ip_address(((match["v6"] or match["v4"]) if match else text).partition("%")[0])
+        address = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=4096)
+def _text(peer: str | None) -> str | None:
+    address = _parse(peer) if peer else None
+    return str(address) if address is not None else None

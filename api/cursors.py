@@ -3,15 +3,19 @@
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from api.errors import ProblemError, invalid_parameter
 
 _CHECK_BYTES = 6
 
-Position = TypeVar("Position")
+Position = TypeVar("Position", bound=Sequence[object])
+
+Serial = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""A number as PostgreSQL's integers count things, for positions."""
 
 
 def encode_cursor(position: Sequence[object], scope: Sequence[object]) -> str:
@@ -24,7 +28,7 @@ def encode_cursor(position: Sequence[object], scope: Sequence[object]) -> str:
 
 
 def decode_cursor(cursor: str, scope: Sequence[object], position: type[Position]) -> Position:
-    """The position in `cursor`, as a value of the type `position`.
+    """The position in `cursor`, as a value of the type `position`, which the stores can take whoever made it.
 
     Raises:
         ProblemError: 422; the cursor was altered or belongs to another list or other filters.
@@ -34,9 +38,12 @@ def decode_cursor(cursor: str, scope: Sequence[object], position: type[Position]
         check, payload = decoded[:_CHECK_BYTES], decoded[_CHECK_BYTES:]
         if check != _check(payload, scope):
             raise _unusable()
-        return msgspec.msgpack.decode(payload, type=position)
+        found = msgspec.msgpack.decode(payload, type=position)
     except (ValueError, msgspec.DecodeError):
         raise _unusable() from None
+    if any(isinstance(part, str) and "\0" in part for part in found):
+        raise _unusable()
+    return found
 
 
 def _check(payload: bytes, scope: Sequence[object]) -> bytes:

@@ -1,21 +1,24 @@
 """GET /v1/customers: what the signals add up to, from PostgreSQL."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Raw
 from pydantic import Field
 
-from api.auth import Principal, requires
 from api.cursors import decode_cursor
 from api.database import Row, fetch_all, fetch_one
 from api.errors import not_found
-from api.openapi import answer, problems
+from api.openapi import answer, page_answer, problems
 from api.parameters import CustomerId, PageQuery, PeriodQuery, check_query_text
+from api.principals import Reader
+from api.reading import fetch_found, fetch_page
 from api.responses import cut_page, json_response
 from api.schemas import Customer, CustomerPage, SignalPage
 from api.signals import EXAMPLE as SIGNAL_EXAMPLE
-from api.signals import Position, position, signal
+from api.signals import signal
 from common.clock import Clock
 from common.database.queries import Queries
 from common.scoring import score_at
@@ -53,15 +56,12 @@ class CustomerQuery(PageQuery):
 @router.get(
     "",
     summary="List customers",
-    responses={
-        **answer(CustomerPage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(CustomerPage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_customers(
     request: Request,
     query: Annotated[CustomerQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """All customers.
 
@@ -96,37 +96,30 @@ async def list_customers(
 @router.get(
     "/{customer_id:path}/timeline",
     summary="List a customer's signals in order",
-    responses={
-        **answer(SignalPage, {"items": [SIGNAL_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 404, 422, 503),
-    },
+    responses={**page_answer(SignalPage, SIGNAL_EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
 async def get_timeline(
     request: Request,
     customer_id: CustomerId,
     query: Annotated[PeriodQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """The customer's signals in the order in which they occurred, oldest first."""
     database = request.app.state.services.database
     identity = {"tenant_id": principal.tenant_id, "customer_id": customer_id}
     scope = ["timeline", principal.tenant_id, customer_id, query.since, query.until]
-    after_at, after_id = decode_cursor(query.cursor, scope, Position) if query.cursor else (None, None)
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         database,
         _signals_sql.list_timeline,
-        {
-            **identity,
-            "since": query.since,
-            "until": query.until,
-            "after_at": after_at,
-            "after_id": after_id,
-            "limit": query.limit + 1,
-        },
+        {**identity, "since": query.since, "until": query.until},
+        query,
+        scope,
+        tuple[datetime, UUID],
+        after_at="occurred_at",
+        after_id="signal_id",
     )
-    if not rows and await fetch_one(database, _sql.find_customer, identity) is None:
+    if not page and await fetch_one(database, _sql.find_customer, identity) is None:
         raise not_found("no customer has this id")
-    page, next_cursor = cut_page(rows, query.limit, scope, position)
     return json_response(SignalPage([signal(row) for row in page], next_cursor))
 
 
@@ -138,17 +131,16 @@ async def get_timeline(
 async def get_customer(
     request: Request,
     customer_id: CustomerId,
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """One customer: profile, counts, totals and current score."""
     services = request.app.state.services
-    row = await fetch_one(
+    row = await fetch_found(
         services.database,
         _sql.find_customer,
         {"tenant_id": principal.tenant_id, "customer_id": customer_id},
+        else_tell="no customer has this id",
     )
-    if row is None:
-        raise not_found("no customer has this id")
     return json_response(shown_customer(row, services.clock))
 
 

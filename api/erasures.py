@@ -8,14 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Raw
 
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import Row, fetch_all, fetch_one
-from api.errors import not_found
-from api.openapi import answer, problems
+from api.database import Row, fetch_one
+from api.openapi import answer, page_answer, problems
 from api.parameters import CustomerId, PageQuery, check_query_text
 from api.people_schemas import Erasure, ErasurePage
-from api.responses import cut_page, json_response
+from api.principals import Administrator
+from api.reading import fetch_found, fetch_page
+from api.responses import json_response
 from common.customers import customer_hash
 from common.database.queries import Queries
 from common.envelope import new_event_id
@@ -39,8 +38,6 @@ _REQUESTED = _EXAMPLE | {
     "finished_at": None,
     "erased": dict.fromkeys(_EXAMPLE["erased"], 0),
 }
-
-Administrator = Annotated[Principal, Depends(requires("tenant_admin"))]
 
 router = APIRouter(prefix="/v1", tags=["people"], dependencies=[Depends(check_query_text)])
 _sql = Queries("api", "people.sql")
@@ -82,30 +79,23 @@ async def erase_customer(request: Request, customer_id: CustomerId, principal: A
 @router.get(
     "/erasures",
     summary="List erasures",
-    responses={
-        **answer(ErasurePage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(ErasurePage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_erasures(
     request: Request, query: Annotated[PageQuery, Query()], principal: Administrator
 ) -> Response:
     """The receipts, the latest first. They do not say whom they are about."""
     scope = ["erasures", principal.tenant_id]
-    after_at, after_id = (
-        decode_cursor(query.cursor, scope, tuple[datetime, UUID]) if query.cursor else (None, None)
-    )
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_erasures,
-        {
-            "tenant_id": principal.tenant_id,
-            "after_at": after_at,
-            "after_id": after_id,
-            "limit": query.limit + 1,
-        },
+        {"tenant_id": principal.tenant_id},
+        query,
+        scope,
+        tuple[datetime, UUID],
+        after_at="erased_at",
+        after_id="erasure_id",
     )
-    page, next_cursor = cut_page(rows, query.limit, scope, lambda row: (row["erased_at"], row["erasure_id"]))
     return json_response(ErasurePage([_receipt(row) for row in page], next_cursor))
 
 
@@ -116,13 +106,12 @@ async def list_erasures(
 )
 async def get_erasure(request: Request, erasure_id: UUID, principal: Administrator) -> Response:
     """How far it is, and how much was erased where. It does not say whom it is about."""
-    row = await fetch_one(
+    row = await fetch_found(
         request.app.state.services.database,
         _sql.find_erasure,
         {"tenant_id": principal.tenant_id, "erasure_id": erasure_id},
+        else_tell="no erasure has this id",
     )
-    if row is None:
-        raise not_found("no erasure has this id")
     return json_response(_receipt(row))
 
 

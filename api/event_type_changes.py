@@ -1,21 +1,20 @@
 """PUT /v1/event-types/{name} and PATCH of a version: a tenant's own event types, and what becomes of their versions."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET, Raw
 
-from api.auth import Principal, requires
 from api.errors import Fault, ProblemError
 from api.event_type_schemas import EventType, EventTypeChange, EventTypeDefinition
 from api.event_types import EXAMPLE, Name, Version, no_version
-from api.management import call_rule
+from api.management import management_of
 from api.openapi import answer, problems, request_body
 from api.parameters import check_query_text
+from api.principals import Administrator
 from api.request_json import read_json
 from api.responses import json_response
-from common.database.tenancy import of_tenant
 from common.event_types.errors import (
     EventTypeError,
     IncompatibleSchemaError,
@@ -33,8 +32,6 @@ _DEFINITION_EXAMPLE: dict[str, Any] = {
     "signal_type": "engagement",
     "signal_score": 0.4,
 }
-
-Administrator = Annotated[Principal, Depends(requires("tenant_admin"))]
 
 router = APIRouter(prefix="/v1/event-types", tags=["event types"], dependencies=[Depends(check_query_text)])
 _encode = msgspec.json.Encoder().encode
@@ -68,14 +65,8 @@ async def put_event_type(request: Request, name: Name, principal: Administrator)
             wanted.signal_type,
             wanted.signal_score,
         )
-        stored, is_new = await call_rule(
-            request,
-            of_tenant(principal.tenant_id),
-            put_type,
-            principal.tenant,
-            name,
-            definition,
-            wanted.compatibility,
+        stored, is_new = await management_of(request).change_event_types(
+            principal.tenant_id, put_type, principal.tenant, name, definition, wanted.compatibility
         )
     except EventTypeError as error:
         raise _problem(error) from None
@@ -99,9 +90,10 @@ async def change_version(
     What it had accepted stays. `active` makes it as it was.
     """
     wanted = (await read_json(request, max_bytes=_MAX_BODY_BYTES, struct=EventTypeChange)).value
-    tenancy = of_tenant(principal.tenant_id)
     try:
-        stored = await call_rule(request, tenancy, set_status, principal.tenant, name, version, wanted.status)
+        stored = await management_of(request).change_event_types(
+            principal.tenant_id, set_status, principal.tenant, name, version, wanted.status
+        )
     except EventTypeError as error:
         raise _problem(error) from None
     return json_response(_shown(stored))

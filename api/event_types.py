@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import Raw
 
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import Row, fetch_all, fetch_one
+from api.auth import Principal
+from api.cursors import Serial
+from api.database import Row, fetch_one
 from api.errors import ProblemError, not_found
 from api.event_type_schemas import (
     EventType,
@@ -16,9 +16,11 @@ from api.event_type_schemas import (
     SchemaViolationPage,
     ViolationSample,
 )
-from api.openapi import answer, problems
+from api.openapi import answer, page_answer, problems
 from api.parameters import PageQuery, check_query_text
-from api.responses import cut_page, json_response
+from api.principals import Reader
+from api.reading import fetch_page
+from api.responses import json_response
 from common.database.queries import Queries
 
 EXAMPLE: dict[str, Any] = {
@@ -48,7 +50,6 @@ _VIOLATION_EXAMPLE = {
 
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9_.]{0,99}$", examples=["store_visited"])]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Reader = Annotated[Principal, Depends(requires("read"))]
 
 router = APIRouter(prefix="/v1/event-types", tags=["event types"], dependencies=[Depends(check_query_text)])
 _sql = Queries("api", "event_types.sql")
@@ -57,10 +58,7 @@ _sql = Queries("api", "event_types.sql")
 @router.get(
     "",
     summary="List event types",
-    responses={
-        **answer(EventTypePage, {"items": [EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(EventTypePage, EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_event_types(
     request: Request, query: Annotated[PageQuery, Query()], principal: Reader
@@ -72,10 +70,7 @@ async def list_event_types(
 @router.get(
     "/{name}",
     summary="List the versions of an event type",
-    responses={
-        **answer(EventTypePage, {"items": [EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 404, 422, 503),
-    },
+    responses={**page_answer(EventTypePage, EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
 async def list_versions(
     request: Request, name: Name, query: Annotated[PageQuery, Query()], principal: Reader
@@ -107,10 +102,7 @@ async def get_version(request: Request, name: Name, version: Version, principal:
 @router.get(
     "/{name}/violations",
     summary="List what events of a type violate",
-    responses={
-        **answer(SchemaViolationPage, {"items": [_VIOLATION_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 404, 422, 503),
-    },
+    responses={**page_answer(SchemaViolationPage, _VIOLATION_EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
 async def list_violations(
     request: Request, name: Name, query: Annotated[PageQuery, Query()], principal: Reader
@@ -122,26 +114,20 @@ async def list_violations(
     """
     database = request.app.state.services.database
     scope = ["violations", principal.tenant_id, name]
-    after_version, after_path, after_keyword = (
-        decode_cursor(query.cursor, scope, tuple[int, str, str]) if query.cursor else (None, None, None)
-    )
     wanted = {"tenant_id": principal.tenant_id, "event_type": name}
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         database,
         _sql.list_violations,
-        {
-            **wanted,
-            "after_version": after_version,
-            "after_path": after_path,
-            "after_keyword": after_keyword,
-            "limit": query.limit + 1,
-        },
+        wanted,
+        query,
+        scope,
+        tuple[Serial, str, str],
+        after_version="version",
+        after_path="path",
+        after_keyword="keyword",
     )
-    if not rows and await fetch_one(database, _sql.find_type, wanted) is None:
+    if not page and await fetch_one(database, _sql.find_type, wanted) is None:
         raise _no_type()
-    page, next_cursor = cut_page(
-        rows, query.limit, scope, lambda row: (row["version"], row["path"], row["keyword"])
-    )
     return json_response(SchemaViolationPage([_violation(row) for row in page], next_cursor))
 
 
@@ -152,30 +138,23 @@ def no_version() -> ProblemError:
 
 async def _page(request: Request, query: PageQuery, principal: Principal, name: str | None) -> EventTypePage:
     scope = ["event-types", principal.tenant_id, name]
-    after_type, after_tenant, after_version = (
-        decode_cursor(query.cursor, scope, tuple[str, int, int]) if query.cursor else (None, None, None)
-    )
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_event_types,
-        {
-            "tenant_id": principal.tenant_id,
-            "event_type": name,
-            "after_type": after_type,
-            "after_tenant": after_tenant,
-            "after_version": after_version,
-            "limit": query.limit + 1,
-        },
-    )
-    page, next_cursor = cut_page(
-        rows, query.limit, scope, lambda row: (row["event_type"], row["tenant_id"], row["version"])
+        {"tenant_id": principal.tenant_id, "event_type": name},
+        query,
+        scope,
+        tuple[str, bool, Serial],
+        after_type="event_type",
+        after_own="own",
+        after_version="version",
     )
     return EventTypePage([_event_type(row) for row in page], next_cursor)
 
 
 def _event_type(row: Row) -> EventType:
-    owner, name, schema = row.pop("tenant_id"), row.pop("event_type"), row.pop("schema")
-    return EventType(name=name, owner="tenant" if owner else "platform", schema=Raw(schema), **row)
+    own, name, schema = row.pop("own"), row.pop("event_type"), row.pop("schema")
+    return EventType(name=name, owner="tenant" if own else "platform", schema=Raw(schema), **row)
 
 
 def _violation(row: Row) -> SchemaViolation:

@@ -1,20 +1,21 @@
 -- name: list_event_types
 -- tenant_id 0 is the platform, whose types everyone has.
-SELECT tenant_id, event_type, version, status, description, signal_type, signal_score, created_at,
+SELECT tenant_id <> 0 AS own, event_type, version, status, description, signal_type, signal_score, created_at,
     schema::text AS schema
 FROM event_types
 WHERE tenant_id IN (0, %(tenant_id)s)
     AND (%(event_type)s::text IS NULL OR event_type = %(event_type)s::text)
     AND (
         %(after_type)s::text IS NULL
-        OR (event_type, tenant_id, version) > (%(after_type)s::text, %(after_tenant)s::integer, %(after_version)s::integer)
+        OR (event_type, tenant_id <> 0, version)
+            > (%(after_type)s::text, %(after_own)s::boolean, %(after_version)s::integer)
     )
-ORDER BY event_type, tenant_id, version
+ORDER BY event_type, own, version
 LIMIT %(limit)s;
 
 -- name: find_version
 -- The platform's go first, as they do when events are validated.
-SELECT tenant_id, event_type, version, status, description, signal_type, signal_score, created_at,
+SELECT tenant_id <> 0 AS own, event_type, version, status, description, signal_type, signal_score, created_at,
     schema::text AS schema
 FROM event_types
 WHERE tenant_id IN (0, %(tenant_id)s) AND event_type = %(event_type)s AND version = %(version)s

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Raw
 from pydantic import Field
 
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import Row, fetch_all, fetch_one
+from api.database import Row, fetch_one
 from api.errors import not_found
-from api.openapi import answer, problems
+from api.openapi import answer, page_answer, problems
 from api.parameters import EventId, PageQuery, check_query_text
-from api.responses import cut_page, json_response
+from api.principals import Reader
+from api.reading import fetch_page
+from api.responses import json_response
 from api.schemas import Event, EventPage
 from common.database.queries import Queries
 from common.envelope import event_key
@@ -51,33 +51,25 @@ class TraceQuery(PageQuery):
 @router.get(
     "",
     summary="List the events of a trace",
-    responses={
-        **answer(EventPage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(EventPage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_events(
     request: Request,
     query: Annotated[TraceQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """The stored events of a trace, in the order in which they occurred."""
     scope = ["events", principal.tenant_id, query.trace_id]
-    after_at, after_key = (
-        decode_cursor(query.cursor, scope, tuple[datetime, UUID]) if query.cursor else (None, None)
-    )
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_events_of_trace,
-        {
-            "tenant_id": principal.tenant_id,
-            "trace_id": query.trace_id,
-            "after_at": after_at,
-            "after_key": after_key,
-            "limit": query.limit + 1,
-        },
+        {"tenant_id": principal.tenant_id, "trace_id": query.trace_id},
+        query,
+        scope,
+        tuple[datetime, UUID],
+        after_at="occurred_at",
+        after_key="event_key",
     )
-    page, next_cursor = cut_page(rows, query.limit, scope, lambda row: (row["occurred_at"], row["event_key"]))
     return json_response(EventPage([_stored(row) for row in page], next_cursor))
 
 
@@ -86,9 +78,7 @@ async def list_events(
     summary="Get one event and its status",
     responses={**answer(Event, _EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
-async def get_event(
-    request: Request, event_id: EventId, principal: Annotated[Principal, Depends(requires("read"))]
-) -> Response:
+async def get_event(request: Request, event_id: EventId, principal: Reader) -> Response:
     """The event as received: 404 until it is stored, then `stored`, `indexed` or `rejected`."""
     database = request.app.state.services.database
     identity = {"tenant_id": principal.tenant_id, "event_id": event_id}

@@ -11,22 +11,21 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from msgspec import UNSET, Meta, UnsetType
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
-from api.database import fetch_one, run_for_platform
+from api.database import fetch_one
 from api.openapi import answer
 from api.responses import json_response
 from api.rights import SELECT_RIGHTS, excess_rights
 from common.database.queries import Queries
 from common.errors import SsppError
-from common.queue.backlog import SELECT_OUTBOX_BACKLOG, set_outbox_gauges
 from common.queue.durability import INFO_SECTIONS, endangers_events
 from common.redis import translated_errors
 from common.search.query import SearchReader
 
-SCHEMA_VERSION = 15
+SCHEMA_VERSION = 18
 """The newest migration that this code relies on; a test keeps it equal to the newest file."""
 
 _CHECK_SECONDS = 2.0
@@ -186,8 +185,11 @@ async def healthz() -> Response:
     },
 )
 async def readyz(request: Request) -> Response:
-    """Each dependency by name. 503 only when events cannot be accepted, so that the rest may fail alone."""
-    readiness = await request.app.state.services.health.check()
+    """Each dependency by name, as it was within the last second.
+
+    503 only when events cannot be accepted, so that the rest may fail alone.
+    """
+    readiness = await request.app.state.services.readiness.get()
     return json_response(readiness, status=503 if readiness.status == "unready" else 200)
 
 
@@ -208,15 +210,6 @@ async def readyz(request: Request) -> Response:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Every metric of this process, and what waits in the lanes and the outbox at this moment."""
-    services = request.app.state.services
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            [row] = await run_for_platform(services.database, SELECT_OUTBOX_BACKLOG, {})
-    except (SsppError, TimeoutError):
-        _log.warning("outbox_not_measured")
-    else:
-        set_outbox_gauges(services.metrics, **(row or {}))
-    # The lanes are measured as the registry is read, by a client that blocks.
-    body = await asyncio.to_thread(generate_latest, services.metrics.registry)
+    """Every metric of this process, and what waits in the lanes and the outbox, as it was within the last second."""
+    body = await request.app.state.services.scraped.get()
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.body import BODY_ARRIVED
-from api.errors import PROBLEM_TYPE, ProblemError, problem_response
-from api.security_headers import STANDARD_HEADERS
-from common.envelope import new_event_id
+from api.errors import ProblemError
+from api.refused_heads import RefusedHeads
+from api.security_headers import SecurityHeaders
 
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request's first line and headers together; those of trailers and chunk extensions likewise."""
@@ -20,6 +20,8 @@ STALL_SECONDS = 60.0
 """How long a client may leave an answer lying that is too large for the buffers in between, in seconds."""
 
 _LEAST_READ_BYTES = 16 * 1024  # in that time: a byte now and then would hold the answer as well
+
+_NOBODYS_HEADS = RefusedHeads(SecurityHeaders())  # of an app that is not ours, or has not started
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -121,14 +123,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._refused = True
         if self._may_answer():
-            answer = problem_response(problem, new_event_id())
-            head = (
-                STATUS_LINE[problem.status],
-                f"content-type: {PROBLEM_TYPE}\r\ncontent-length: {len(answer.body)}\r\n".encode(),
-                *(name + b": " + value + b"\r\n" for name, value in STANDARD_HEADERS),
-                b"connection: close\r\n\r\n",
-            )
-            self.transport.write(b"".join((*head, bytes(answer.body))))
+            services = getattr(getattr(self.app, "state", None), "services", None)
+            refused_heads = services.refused_heads if services else _NOBODYS_HEADS
+            self.transport.write(refused_heads.answer(problem))
         if self.cycle is not None:
             # Whoever still works on the request learns that nobody waits for its answer.
             self.cycle.disconnected = True

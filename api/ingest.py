@@ -15,6 +15,7 @@ from api.direct_routes import DirectRoute
 from api.errors import ProblemError
 from api.ingest_schemas import RECEIPT_EXAMPLE, REQUEST_BODY, Receipt, Refusal
 from api.openapi import answer, problems
+from api.profiles import PROFILE_CHANGE, PUBLISHABLE_REFUSED
 from common.envelope import new_event_id, parse_envelope
 from common.errors import InvalidEventError
 from common.queue.streams import Record
@@ -42,7 +43,7 @@ log = structlog.get_logger(__name__)
     openapi_extra=REQUEST_BODY,
 )
 async def post_events(
-    request: Request, principal: Annotated[Principal, Depends(requires("ingest"))]
+    request: Request, principal: Annotated[Principal, Depends(requires("ingest", check_origin))]
 ) -> Response:
     """Accept one event, a JSON array of events, or NDJSON; plain or gzip.
 
@@ -50,7 +51,6 @@ async def post_events(
     `event_id`, however often it is sent: on any doubt, send it again.
     """
     services = request.app.state.services
-    check_origin(request, principal)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in JSON_TYPES | NDJSON_TYPES:
         raise ProblemError(
@@ -68,7 +68,7 @@ async def post_events(
 
 
 async def _post_events(request: Request) -> Response:
-    return await post_events(request, await authorize(request, "ingest"))
+    return await post_events(request, await authorize(request, "ingest", check=check_origin))
 
 
 DIRECT_ROUTE = DirectRoute("POST", "/v1/events", _post_events)
@@ -94,7 +94,7 @@ async def _accept(request: Request, principal: Principal, media_type: str, lease
         if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
             await asyncio.sleep(0)  # ten thousand events take a while; others must get their turn
         try:
-            event_id = _check(text, settings)
+            event_id = _check(text, settings, principal)
         except InvalidEventError as error:
             refusals.append(Refusal(index, error.code, error.detail, error.path))
             services.metrics.count("sspp_events_refused_total", code=error.code)
@@ -121,11 +121,11 @@ async def _accept(request: Request, principal: Principal, media_type: str, lease
     )
 
 
-def _check(text: bytes, settings: Settings) -> str:
+def _check(text: bytes, settings: Settings, principal: Principal) -> str:
     """The event's id, made up where it brings none.
 
     Raises:
-        InvalidEventError: as `parse_envelope`, or with code ``event_too_large``.
+        InvalidEventError: as `parse_envelope`, or with code ``event_too_large`` or ``secret_key_required``.
     """
     if len(text) > settings.max_event_bytes:
         raise InvalidEventError(
@@ -133,6 +133,10 @@ def _check(text: bytes, settings: Settings) -> str:
             f"the event has {len(text)} bytes; at most {settings.max_event_bytes} are allowed",
         )
     envelope = parse_envelope(text, max_nesting=settings.max_nesting)
+    if principal.publishable and envelope.event_type == PROFILE_CHANGE:
+        raise InvalidEventError(
+            PUBLISHABLE_REFUSED, f"with a publishable key no {PROFILE_CHANGE} can be sent", "/event_type"
+        )
     return envelope.event_id if envelope.event_id is not None else new_event_id()
 
 

@@ -43,6 +43,11 @@ def answer(
     return {status: {"description": description or (struct.__doc__ or "").strip(), "content": content}}
 
 
+def page_answer(struct: type[msgspec.Struct], item: Mapping[str, Any]) -> Responses:
+    """The documentation of a page of a list, the last one, with an example of its items."""
+    return answer(struct, {"items": [item], "next_cursor": None})
+
+
 def problems(*statuses: int) -> Responses:
     """The documentation of the problems that a route may answer, for its ``responses``.
 

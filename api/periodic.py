@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 _PATIENCE_SECONDS = 5.0
+log = structlog.get_logger(__name__)
 
 
 class Periodic:
     """Calls `work` every `seconds`, by a task of its own, from `start` until `stop`.
 
     Args:
-        work: looks after its errors by itself; one that it raises ends the task.
+        work: what to do; an error that it raises is logged, and it is called again all the same.
         seconds: from the end of one call to the beginning of the next.
-        name: the task's, for people who look at tasks.
+        name: the task's, for people who look at tasks, and for the log.
     """
 
     def __init__(self, work: Callable[[], Awaitable[None]], *, seconds: float, name: str) -> None:
@@ -43,7 +46,10 @@ class Periodic:
 
     async def _run(self) -> None:
         while not await self._is_stopped_meanwhile():
-            await self._work()
+            try:
+                await self._work()
+            except Exception:
+                log.exception("periodic_work_failed", work=self._name)
 
     async def _is_stopped_meanwhile(self) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -17,10 +17,19 @@ from common.envelope import new_event_id, parse_envelope
 from common.queue.streams import Record
 from common.storable import parse_storable
 
-EVENT_TYPE = "customer_updated"
+PROFILE_CHANGE = "customer_updated"
+PUBLISHABLE_REFUSED = "secret_key_required"
+"""The code of what a publishable key, which everybody may know, is refused: it adds events, and changes no profile."""
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 _encode = msgspec.json.Encoder().encode
+
+
+def _check_secret(_request: Request, principal: Principal) -> None:
+    if principal.publishable:
+        raise ProblemError(
+            403, PUBLISHABLE_REFUSED, "a publishable key sends events; profiles are changed with a secret one"
+        )
 
 
 @router.patch(
@@ -46,7 +55,7 @@ _encode = msgspec.json.Encoder().encode
 async def patch_customer(
     request: Request,
     customer_id: CustomerId,
-    principal: Annotated[Principal, Depends(requires("ingest"))],
+    principal: Annotated[Principal, Depends(requires("ingest", _check_secret))],
 ) -> Response:
     """Set name, e-mail, phone, custom fields or tags; null clears, what is left out stays.
 
@@ -64,7 +73,7 @@ async def patch_customer(
     raw = _encode(
         {
             "event_id": event_id,
-            "event_type": EVENT_TYPE,
+            "event_type": PROFILE_CHANGE,
             "customer_id": customer_id,
             "occurred_at": rfc3339(now),
             "data": msgspec.Raw(body.text),

@@ -5,7 +5,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from redis.asyncio import Redis
@@ -35,7 +35,7 @@ class _Parcel:
     records: Sequence[Record]
     size: int
     request_id: str
-    durable: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    durable: asyncio.Future[None]
 
 
 class Publisher:
@@ -75,6 +75,7 @@ class Publisher:
 
     async def start(self) -> None:
         """Begin to push; call once, within the event loop that serves the requests."""
+        self._loop = asyncio.get_running_loop()  # once: asking for it is a system call each time
         self._pusher = asyncio.create_task(self._push_until_stopped(), name="publisher")
 
     async def stop(self) -> None:
@@ -109,7 +110,7 @@ class Publisher:
         Await it without giving it a name: a frame that keeps it is in a cycle with the error that it may bring.
         """
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-        parcel = _Parcel(tenant_id, records, size, request_id)
+        parcel = _Parcel(tenant_id, records, size, request_id, self._loop.create_future())
         self._waiting.append(parcel)
         self._waiting_bytes += size
         self._admission.reserve(tenant_id, size)

@@ -9,13 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Raw
 from pydantic import Field
 
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import Row, fetch_all, fetch_one
-from api.errors import not_found
-from api.openapi import answer, problems
+from api.database import Row
+from api.openapi import answer, page_answer, problems
 from api.parameters import PeriodQuery, check_query_text
-from api.responses import cut_page, json_response
+from api.principals import Reader
+from api.reading import fetch_found, fetch_page
+from api.responses import json_response
 from api.schemas import Rejection, RejectionPage, Withheld, WithheldReason
 from common.database.queries import Queries
 
@@ -59,23 +58,17 @@ class RejectionQuery(PeriodQuery):
 @router.get(
     "",
     summary="List refused events",
-    responses={
-        **answer(RejectionPage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(RejectionPage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_rejections(
     request: Request,
     query: Annotated[RejectionQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """Refused events, the latest refusal first."""
     codes, event_types = sorted(set(query.code)), sorted(set(query.event_type))
     scope = ["rejected", principal.tenant_id, query.status, codes, event_types, query.since, query.until]
-    after_at, after_id = (
-        decode_cursor(query.cursor, scope, tuple[datetime, UUID]) if query.cursor else (None, None)
-    )
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_rejections,
         {
@@ -85,13 +78,12 @@ async def list_rejections(
             "event_types": event_types or None,
             "since": query.since,
             "until": query.until,
-            "after_at": after_at,
-            "after_id": after_id,
-            "limit": query.limit + 1,
         },
-    )
-    page, next_cursor = cut_page(
-        rows, query.limit, scope, lambda row: (row["rejected_at"], row["rejection_id"])
+        query,
+        scope,
+        tuple[datetime, UUID],
+        after_at="rejected_at",
+        after_id="rejection_id",
     )
     return json_response(RejectionPage([rejection(row) for row in page], next_cursor))
 
@@ -101,9 +93,7 @@ async def list_rejections(
     summary="Look at withheld refusals",
     responses={**answer(Withheld, _WITHHELD_EXAMPLE), **problems(401, 403, 422, 503)},
 )
-async def get_withheld(
-    request: Request, principal: Annotated[Principal, Depends(requires("read"))]
-) -> Response:
+async def get_withheld(request: Request, principal: Reader) -> Response:
     """When suddenly most events are to be refused, they are withheld instead: they stay queued and are tried again.
 
     They are stored once they are valid, and refused once `POST /v1/rejected/release` says so.
@@ -125,17 +115,14 @@ async def get_withheld(
     summary="Get one refused event",
     responses={**answer(Rejection, _EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
-async def get_rejection(
-    request: Request, rejection_id: UUID, principal: Annotated[Principal, Depends(requires("read"))]
-) -> Response:
+async def get_rejection(request: Request, rejection_id: UUID, principal: Reader) -> Response:
     """The event as received and why it was refused, whether or not it was sent through again."""
-    row = await fetch_one(
+    row = await fetch_found(
         request.app.state.services.database,
         _sql.find_rejection,
         {"tenant_id": principal.tenant_id, "rejection_id": rejection_id},
+        else_tell="no refused event has this id",
     )
-    if row is None:
-        raise not_found("no refused event has this id")
     return json_response(rejection(row))
 
 

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Principal, requires
-from api.database import fetch_one, set_tenant
+from api.database import fetch_one, tenant_transaction
 from api.errors import Fault, ProblemError
 from api.openapi import answer, problems, request_body
 from api.parameters import parse_moment
@@ -19,7 +19,6 @@ from api.publisher import Publisher
 from api.request_json import read_json
 from api.responses import json_response
 from api.schemas import Released, ReleaseRequest, Replayed, ReplayRequest
-from common.database.connections import translated_errors
 from common.database.queries import Queries
 from common.queue.streams import Record
 
@@ -102,20 +101,18 @@ async def _replay_chunk(
     database: AsyncConnectionPool, publisher: Publisher, tenant_id: int, parameters: Mapping[str, object]
 ) -> int:
     """Push up to `limit` open refusals and mark them, in that order and in one transaction; how many it were."""
-    with translated_errors():
-        async with database.connection() as connection, connection.transaction():
-            await set_tenant(connection, tenant_id)
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(_sql.take_open, parameters)
-            rows = await cursor.fetchall()
-            if not rows:
-                return 0
-            await publisher.publish(
-                tenant_id, [Record(row["event_id"], row["received_at"], row["raw"].encode()) for row in rows]
-            )
-            ids = [row["rejection_id"] for row in rows]
-            await cursor.execute(_sql.mark_replayed, {"tenant_id": tenant_id, "ids": ids})
-            return len(rows)
+    async with tenant_transaction(database, tenant_id) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(_sql.take_open, parameters)
+        rows = await cursor.fetchall()
+        if not rows:
+            return 0
+        await publisher.publish(
+            tenant_id, [Record(row["event_id"], row["received_at"], row["raw"].encode()) for row in rows]
+        )
+        ids = [row["rejection_id"] for row in rows]
+        await cursor.execute(_sql.mark_replayed, {"tenant_id": tenant_id, "ids": ids})
+        return len(rows)
 
 
 def _instant(text: str | None, pointer: str) -> datetime | None:

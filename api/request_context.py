@@ -1,9 +1,10 @@
 """What surrounds every request: its id on each log line, its metrics, and the last resort for failures."""
 
+import logging
 import re
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime
 from urllib.parse import quote
 
 import structlog
@@ -14,6 +15,7 @@ from api.audit import call_of
 from api.client_address import ClientAddresses
 from api.errors import as_problem, problem_response
 from api.security_headers import SecurityHeaders
+from common.clock import Clock
 from common.envelope import new_event_id
 from common.metrics import Metrics
 
@@ -27,6 +29,7 @@ _CLIENT_CLOSED = 499
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _log = structlog.get_logger(__name__)
+_level = logging.getLogger(__name__)
 
 
 class RequestContext:
@@ -40,10 +43,17 @@ class RequestContext:
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, headers: SecurityHeaders, addresses: ClientAddresses
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        headers: SecurityHeaders,
+        addresses: ClientAddresses,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._clock = clock
         self._headers = headers
         self._addresses = addresses
 
@@ -65,7 +75,7 @@ class RequestContext:
                 message["headers"] = self._headers.complete([*message["headers"], *fields])
             await send(message)
 
-        started = time.perf_counter()
+        received_at, started = self._clock(), time.perf_counter()
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, send_with_id)
@@ -78,21 +88,24 @@ class RequestContext:
                 raise
             await problem_response(as_problem(error), request_id)(scope, receive, send_with_id)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            try:
+                self._record(scope, received_at, status, time.perf_counter() - started)
+            except Exception:  # noqa: BLE001  # the answer is out: what goes wrong in our books is not the client's affair
+                _log.exception("request_not_recorded")
             structlog.contextvars.reset_contextvars(**bound)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, received_at: datetime, status: int, seconds: float) -> None:
         # The route's template, never the path itself: ids as label values would grow without bound.
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count("sspp_http_requests_total", method=method, route=route, status=str(status))
         self._metrics.observe("sspp_http_request_duration_seconds", seconds, method=method, route=route)
         if scope["path"].startswith("/v1/") and (app := scope.get("app")):
-            services, client = app.state.services, scope.get("client")
-            services.audit.note(
+            client = scope.get("client")
+            app.state.services.audit.note(
                 call_of(
                     scope,
-                    received_at=services.clock() - timedelta(seconds=seconds),
+                    received_at=received_at,
                     method=method,
                     route=route,
                     status=status,
@@ -100,7 +113,12 @@ class RequestContext:
                     client_address=self._addresses.find(client[0] if client else None, scope["headers"]),
                 )
             )
-        _log.debug("request_answered", method=method, route=route, status=status, seconds=round(seconds, 6))
+        if _level.isEnabledFor(
+            logging.DEBUG
+        ):  # asked first: a line that is not written costs as much as a metric
+            _log.debug(
+                "request_answered", method=method, route=route, status=status, seconds=round(seconds, 6)
+            )
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -3,18 +3,25 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
 from api.admission import Admission
 from api.audit import AuditLog
-from api.auth import Authenticator
+from api.authenticator import Authenticator
 from api.body_budget import BodyBudget
-from api.health import HealthChecks
+from api.health import HealthChecks, Readiness
 from api.key_uses import KeyUses
+from api.management import CONNECTIONS, Management
 from api.publisher import Publisher
 from api.rate_limits import RateLimits
+from api.refused_heads import RefusedHeads
+from api.scraping import Scraping
+from api.security_headers import SecurityHeaders
+from api.shared_answers import SharedAnswer
+from api.tenant_pool import TenantPool
 from common.clock import Clock, system_clock
 from common.database.connections import build_async_pool, open_pool
 from common.metrics import Metrics
@@ -28,6 +35,9 @@ from common.search.query import SearchReader
 from common.settings import Settings
 from common.wakeup import Waker
 
+_SHARED_SECONDS = 1.0
+"""For how long an answer that anybody may ask for is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
@@ -35,7 +45,7 @@ class ApiServices:
 
     settings: Settings
     database: AsyncConnectionPool
-    management: ConnectionPool
+    management: Management
     redis: Redis
     search: SearchReader
     publisher: Publisher
@@ -47,6 +57,9 @@ class ApiServices:
     authenticator: Authenticator
     audit: AuditLog
     health: HealthChecks
+    readiness: SharedAnswer[Readiness]
+    scraped: SharedAnswer[bytes]
+    refused_heads: RefusedHeads
     metrics: Metrics
     clock: Clock
 
@@ -63,7 +76,11 @@ async def open_services(
         SettingsError: a URL is malformed.
     """
     async with AsyncExitStack() as stack:
-        database = build_async_pool(settings.database_url.get_secret_value(), application="sspp-api")
+        database = build_async_pool(
+            settings.database_url.get_secret_value(),
+            application="sspp-api",
+            make=partial(TenantPool, metrics=metrics),
+        )
         await database.open(wait=False)
         stack.push_async_callback(database.close)
 
@@ -74,11 +91,14 @@ async def open_services(
         await key_database.open(wait=False)
         stack.push_async_callback(key_database.close)
 
-        management = open_pool(
-            settings.database_url.get_secret_value(),
-            application="sspp-api-admin",
-            max_size=2,
-            sees_all_rows=False,
+        management = Management(
+            open_pool(
+                settings.database_url.get_secret_value(),
+                application="sspp-api-admin",
+                max_size=CONNECTIONS,
+                sees_all_rows=False,
+            ),
+            metrics,
         )
         stack.callback(management.close)
 
@@ -118,6 +138,12 @@ async def open_services(
         await publisher.start()
         stack.push_async_callback(publisher.stop)
 
+        health = HealthChecks(
+            database, redis, search, environment=settings.environment, strict=is_strict(settings)
+        )
+        scraping = Scraping(database, metrics)
+        stack.callback(scraping.close)
+
         yield ApiServices(
             settings=settings,
             database=database,
@@ -136,9 +162,10 @@ async def open_services(
             rate_limits=RateLimits(cache, metrics, clock, max_request_events=settings.max_request_events),
             audit=audit,
             authenticator=Authenticator(key_database, uses, clock),
-            health=HealthChecks(
-                database, redis, search, environment=settings.environment, strict=is_strict(settings)
-            ),
+            health=health,
+            readiness=SharedAnswer(health.check, seconds=_SHARED_SECONDS),
+            scraped=SharedAnswer(scraping.read, seconds=_SHARED_SECONDS),
+            refused_heads=RefusedHeads(SecurityHeaders(hsts_seconds=settings.hsts_seconds), metrics),
             metrics=metrics,
             clock=clock,
         )

@@ -1,30 +1,21 @@
 """GET /v1/signals: what events mean, from PostgreSQL."""
 
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import Raw
 
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
-from api.database import Row, fetch_all, fetch_one
-from api.errors import not_found
-from api.openapi import answer, problems
+from api.database import Row
+from api.openapi import answer, page_answer, problems
 from api.parameters import SignalQuery, check_query_text
-from api.responses import cut_page, json_response
+from api.principals import Reader
+from api.reading import fetch_found, fetch_page
+from api.responses import json_response
 from api.schemas import Signal, SignalPage
 from common.database.queries import Queries
 from common.envelope import event_key_of
-
-
-class Position(NamedTuple):
-    """Where a signal stands in a list."""
-
-    occurred_at: datetime
-    signal_id: UUID
-
 
 EXAMPLE: dict[str, Any] = {
     "signal_id": "3f0c8a52-91d7-8b44-a3c1-5e7d20f19600",
@@ -48,20 +39,16 @@ _sql = Queries("api", "signals.sql")
 @router.get(
     "",
     summary="List signals",
-    responses={
-        **answer(SignalPage, {"items": [EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(SignalPage, EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_signals(
     request: Request,
     query: Annotated[SignalQuery, Query()],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """Signals, newest `occurred_at` first. Filters combine; `event_type` and `signal_type` may be repeated."""
     scope = ["signals", principal.tenant_id, *query.scope]
-    after_at, after_id = decode_cursor(query.cursor, scope, Position) if query.cursor else (None, None)
-    rows = await fetch_all(
+    page, next_cursor = await fetch_page(
         request.app.state.services.database,
         _sql.list_signals if query.customer_id is None else _sql.list_signals_of_customer,
         {
@@ -72,12 +59,13 @@ async def list_signals(
             "min_score": query.min_score,
             "since": query.since,
             "until": query.until,
-            "after_at": after_at,
-            "after_id": after_id,
-            "limit": query.limit + 1,
         },
+        query,
+        scope,
+        tuple[datetime, UUID],
+        after_at="occurred_at",
+        after_id="signal_id",
     )
-    page, next_cursor = cut_page(rows, query.limit, scope, position)
     return json_response(SignalPage([signal(row) for row in page], next_cursor))
 
 
@@ -89,10 +77,10 @@ async def list_signals(
 async def get_signal(
     request: Request,
     signal_id: Annotated[UUID, Path(examples=[EXAMPLE["signal_id"]])],
-    principal: Annotated[Principal, Depends(requires("read"))],
+    principal: Reader,
 ) -> Response:
     """One signal, by its id."""
-    row = await fetch_one(
+    row = await fetch_found(
         request.app.state.services.database,
         _sql.find_signal,
         {
@@ -100,17 +88,11 @@ async def get_signal(
             "signal_id": signal_id,
             "event_key": event_key_of(signal_id),
         },
+        else_tell="no signal has this id",
     )
-    if row is None:
-        raise not_found("no signal has this id")
     return json_response(signal(row))
 
 
 def signal(row: Row) -> Signal:
     """The signal in a row of `signals`."""
     return Signal(**{**row, "data": Raw(row["data"])})
-
-
-def position(row: Row) -> Position:
-    """Where a row of `signals` stands in a list."""
-    return Position(row["occurred_at"], row["signal_id"])

@@ -25,6 +25,8 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 # Version and variant of a UUIDv8, and all other bits.
 _UUID8_BITS = 0x8 << 76 | 0x2 << 62
 _UUID8_MASK = ~(0xF << 76 | 0x3 << 62)
+# Of a hexadecimal digit the last two bits, below those of the variant.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _EVENT_KEY_MASK = _UUID8_MASK & ~0xFF
 _MISFIT = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
 
@@ -143,10 +145,10 @@ def nesting(raw: bytes) -> int:
 
 def new_event_id() -> str:
     """A fresh UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, 74 random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    text = f"{value & ~(0x3 << 62) | 0x2 << 62:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"  # a UUID object costs twice as much
+    # As text at once: a UUID object costs three times as much.
+    time_, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10).hex()
+    variant = _VARIANT[random[3]]
+    return f"{time_[:8]}-{time_[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
 
 
 def event_key(tenant_id: int, event_id: str) -> UUID:

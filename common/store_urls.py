@@ -44,16 +44,18 @@ class StoreAccess:
 
 
 def postgresql_access(variable: str, url: str) -> StoreAccess:
-    """What libpq makes of `url`, and of its own ``PG…`` variables where the URL is silent.
+    """What libpq makes of `url`, and of its own ``PG…`` variables where the URL is silent, ``PGSERVICE`` among them.
 
     Raises:
-        SettingsError: libpq cannot read it.
+        SettingsError: libpq cannot read it, or it names a service: where that is, libpq says only of ``PGSERVICE``.
     """
     _check_form(variable, url)
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise _malformed(variable) from None
+    if "service" in given:
+        raise SettingsError(f"{variable}: it names a service; set PGSERVICE instead, or name the host")
     parameters = {
         option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val
     } | {name: str(value) for name, value in given.items() if value is not None}

@@ -12,6 +12,8 @@ platform calls its databases, keys and indices is fixed, so the rules are:
   SSPP_TEST_REDIS_FLUSH=1 allows to flush databases: two for each xdist worker, counted up from the URL's.
 - Elasticsearch: likewise, SSPP_TEST_SEARCH_RESET=1 allows to delete the indices and templates ``signals*``;
   as their names are fixed, tests that use them then take turns.
+
+All tests can import the modules beside this one.
 """
 
 import fcntl
@@ -19,6 +21,8 @@ import os
 import secrets
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +43,8 @@ from infrastructure.local.errors import LocalStackError
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.stack import Servers, given_urls, queue_environment
 from infrastructure.local.supervisor import Supervisor
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -71,6 +77,14 @@ def until() -> Until:
         return value
 
     return poll
+
+
+@pytest.fixture
+def unserved_port() -> Iterator[int]:
+    """A port that nobody answers on, held so that nobody comes to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture

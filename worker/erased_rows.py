@@ -1,51 +1,19 @@
 """What PostgreSQL holds of customers that are erased: found, deleted, counted."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
-
-import structlog
-from psycopg import Cursor
-from psycopg.types.json import Jsonb
 
 from common.database.ddl import Connection
 from common.database.queries import Queries
-from common.errors import InvalidEventError
-from common.queue.streams import Record
 from worker.customer_rows import change_customers
-from worker.customers import customer_changes
-from worker.domains.domain import Event, Projection
-from worker.validation import EventTypes, validate
-
-_READ_ROWS = 500
-_MOST_NESTING = 64  # what was stored passed the limit of its time
+from worker.erasure_progress import Erasure, add_counts, columns
+from worker.stored_changes import changes_since
+from worker.validation import EventTypes
 
 _sql = Queries("worker", "erasure.sql")
-log = structlog.get_logger(__name__)
-
-
-class Erasure(NamedTuple):
-    """A customer that is being erased, and how far that is; columns as in the table `erasures`."""
-
-    erasure_id: UUID
-    tenant_id: int
-    customer_id: str
-    erased_at: datetime
-    state: str
-    queue_time: int | None
-    walked_at: datetime | None
-    walked_key: UUID | None
-
-    @property
-    def customer(self) -> dict[str, object]:
-        """Whom it is about, as parameters of a statement."""
-        return {
-            "tenant_id": self.tenant_id,
-            "customer_id": self.customer_id,
-            "erased_at": self.erased_at,
-        }
 
 
 class Found(NamedTuple):
@@ -55,16 +23,6 @@ class Found(NamedTuple):
     tenant_id: int
     received_at: datetime
     id: UUID
-
-
-def columns(group: Sequence[Erasure]) -> dict[str, object]:
-    """The customers of a group, as parameters of the statements that look for them."""
-    return {
-        "erasure_ids": [each.erasure_id for each in group],
-        "tenant_ids": [each.tenant_id for each in group],
-        "customer_ids": [each.customer_id for each in group],
-        "erased_ats": [each.erased_at for each in group],
-    }
 
 
 def find_signals(connection: Connection, group: Sequence[Erasure], most: int) -> list[Found]:
@@ -103,45 +61,19 @@ def delete_events(connection: Connection, found: Sequence[Found]) -> None:
 
 
 def erase_customer(connection: Connection, erasure: Erasure, types: EventTypes) -> None:
-    """Delete the customer's row and refusals, and make the row anew of what came after the erasure was asked for.
+    """Delete the customer's row and refusals, within the caller's transaction, and count them.
 
-    While it holds the row, batches with events of this customer wait: each event counts once, here or there.
+    The row is made anew of what came after the erasure was asked for. While it is held, batches with events of this
+    customer wait: each event counts once, here or there.
     """
-    with connection.transaction(), connection.cursor() as cursor:
-        customers = cursor.execute(_sql.lock_customer, erasure.customer).rowcount
-        if customers:
-            changes = customer_changes(_later_events(connection, erasure, types))
-            cursor.execute(_sql.delete_customer, erasure.customer)
-            if changes:
-                change_customers(cursor, changes)
-        rejected = cursor.execute(_sql.delete_rejected, erasure.customer).rowcount
-        add_counts(
-            connection,
-            erasure.erasure_id,
-            erasure.tenant_id,
-            {"customers": customers, "rejected_events": rejected},
-        )
-
-
-def add_counts(connection: Connection, erasure_id: UUID, tenant_id: int, counts: Mapping[str, int]) -> None:
-    """Add to what the receipt of an erasure says was erased."""
-    connection.execute(
-        _sql.add_counts,
-        {"erasure_id": erasure_id, "tenant_id": tenant_id, "counts": Jsonb(dict(counts))},
-    )
-
-
-def _later_events(
-    connection: Connection, erasure: Erasure, types: EventTypes
-) -> Iterator[tuple[Event, Projection]]:
-    cursor: Cursor[Any]
-    with connection.cursor("later_events") as cursor:
-        cursor.itersize = _READ_ROWS
-        for event_id, received_at, raw in cursor.execute(_sql.list_later_events, erasure.customer):
-            record = Record(event_id, received_at, raw.encode())
-            try:
-                valid = validate(erasure.tenant_id, record, types, max_nesting=_MOST_NESTING)
-            except InvalidEventError as error:
-                log.error("stored_event_is_invalid", tenant_id=erasure.tenant_id, code=error.code)  # noqa: TRY400
-            else:
-                yield valid.event, valid.projection
+    cursor = connection.cursor()
+    # In the order in which batches take them.
+    rejected = cursor.execute(_sql.delete_rejected, erasure.customer).rowcount
+    customers = cursor.execute(_sql.lock_customer, erasure.customer).rowcount
+    if customers:
+        changes = changes_since(connection, erasure, types)
+        cursor.execute(_sql.delete_customer, erasure.customer)
+        if changes:
+            change_customers(cursor, changes)
+    counts = {"customers": customers, "rejected_events": rejected}
+    add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)

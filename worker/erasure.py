@@ -6,37 +6,35 @@ deleted. The whole argument is in docs/adr/0011-erasure.md.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import structlog
-from psycopg.rows import class_row
 
 from common.clock import rfc3339
 from common.customers import customer_of
 from common.database.connections import translated_errors
 from common.database.ddl import Connection, autocommit
-from common.database.queries import Queries
-from common.database.transactions import RunningTransactions, session_lock
+from common.database.transactions import session_lock
+from common.errors import TransientError
 from common.queue.streams import Record
 from common.queue.tenant_entries import TenantEntries
 from common.queue.withheld_records import WithheldRecords
 from common.redis import translated_errors as translated_redis_errors
 from common.search.removal import remove_documents
 from common.services import Services
-from worker.erased_rows import (
+from worker.erased_rows import delete_events, delete_signals, erase_customer, find_events, find_signals
+from worker.erasure_progress import (
     Erasure,
     add_counts,
-    columns,
-    delete_events,
-    delete_signals,
-    erase_customer,
-    find_events,
-    find_signals,
+    count_due,
+    finish,
+    next_group,
+    put_off,
+    set_state,
+    settled,
 )
-from worker.store import Store
 from worker.validation import EventTypes
 
 # A constant of our own among the database's advisory locks.
@@ -50,8 +48,9 @@ _WAIT_SECONDS = 1.0
 _RETRY_SECONDS = 10.0
 _LAST_KEY = UUID(int=2**128 - 1)
 
-_sql = Queries("worker", "erasure.sql")
 log = structlog.get_logger(__name__)
+
+_Ready = Callable[[Connection, Sequence[Erasure]], list[Erasure]]
 
 
 class ErasureStage:
@@ -59,19 +58,20 @@ class ErasureStage:
 
     queue = "maintenance"
 
-    def __init__(self, services: Services, *, store: Store, types: EventTypes) -> None:
+    def __init__(self, services: Services, *, types: EventTypes) -> None:
         self._services = services
-        self._store = store
         self._types = types
         self._withheld = WithheldRecords(services.redis)
         self._queued = TenantEntries(services.redis)
-        self._awaited: dict[tuple[str, UUID], RunningTransactions] = {}
-        self._steps: Mapping[str, Callable[[Connection, Sequence[Erasure]], None]] = {
-            "requested": self._erase_customers,
+        # What is done for a group as one, and what for one after the other, once that is ready.
+        self._shared: Mapping[str, Callable[[Connection, Sequence[Erasure]], None]] = {
             "signals": self._erase_signals,
             "events": self._erase_events,
-            "documents": self._erase_documents,
-            "withheld": self._erase_withheld,
+        }
+        self._single: Mapping[str, tuple[_Ready, Callable[[Connection, Erasure], None]]] = {
+            "requested": (self._settled, self._erase_customer),
+            "documents": (self._settled, self._erase_documents),
+            "withheld": (self._passed, self._erase_withheld),
         }
 
     def step(self, wait_seconds: float) -> int:
@@ -93,8 +93,7 @@ class ErasureStage:
             DatabaseUnavailableError: PostgreSQL is away or busy.
         """
         with translated_errors(), self._services.pool.connection() as connection:
-            row = connection.execute(_sql.count_due).fetchone()
-            return int(row[0]) if row else 0
+            return count_due(connection)
 
     def finish(self) -> int:
         """Return 0: nothing is taken between two steps."""
@@ -105,31 +104,38 @@ class ErasureStage:
 
     def _advance(self, connection: Connection) -> int:
         with session_lock(connection, _ERASURE_LOCK) as alone:
-            if not alone:
+            group = next_group(connection, _GROUP) if alone else []
+            if not group:
                 return 0
-            with connection.cursor(row_factory=class_row(Erasure)) as cursor:
-                group = cursor.execute(_sql.next_group, {"most": _GROUP}).fetchall()
-            if group:
-                try:
-                    self._steps[group[0].state](connection, group)
-                except Exception:
-                    # Others go first, so that an outage of search keeps nobody's rows in PostgreSQL.
-                    with suppress(Exception):
-                        self._put_off(connection, group, _RETRY_SECONDS)
-                    raise
+            if shared := self._shared.get(group[0].state):
+                with _put_off_if_it_fails(connection, group):
+                    shared(connection, group)
+            else:
+                self._advance_singly(connection, group)
             return len(group)
 
-    def _erase_customers(self, connection: Connection, group: Sequence[Erasure]) -> None:
-        """Wait until every batch sees the tombstones; then erase the customers and their refusals."""
-        # What is in the lanes by then is stored, refused or withheld by those who see them.
+    def _advance_singly(self, connection: Connection, group: Sequence[Erasure]) -> None:
+        find_ready, erase = self._single[group[0].state]
+        until = time.monotonic() + _STEP_SECONDS
+        with _put_off_if_it_fails(connection, group):
+            ready = find_ready(connection, group)
+        for erasure in ready:
+            with _put_off_if_it_fails(connection, group, alone=erasure):
+                erase(connection, erasure)
+            if time.monotonic() > until:
+                break
+
+    def _settled(self, connection: Connection, group: Sequence[Erasure]) -> list[Erasure]:
+        """Those for whom every batch sees the tombstones, or nobody writes documents of signals that are gone."""
+        return settled(connection, group, wait_seconds=_WAIT_SECONDS)
+
+    def _erase_customer(self, connection: Connection, erasure: Erasure) -> None:
+        """Erase the customer's row and refusals: first, as it takes what came later to make the row anew."""
+        # What is in the lanes by now is stored, refused or withheld by those who see the tombstone.
         queue_time = self._queue_time()
-        settled = self._settled(connection, group)
-        if not settled:
-            return
-        self._types.replace_tenant_types(self._store.tenant_types())
-        for erasure in settled:
+        with connection.transaction():
             erase_customer(connection, erasure, self._types)
-        self._set_state(connection, settled, "signals", queue_time=queue_time)
+            set_state(connection, [erasure], "signals", queue_time=queue_time)
 
     def _erase_signals(self, connection: Connection, group: Sequence[Erasure]) -> None:
         """Erase some signals, which an index finds."""
@@ -138,7 +144,7 @@ class ErasureStage:
             delete_signals(connection, found)
             if len(found) < _SIGNALS:
                 newest = max(erasure.erased_at for erasure in group)
-                self._set_state(connection, group, "events", walked_at=newest, walked_key=_LAST_KEY)
+                set_state(connection, group, "events", walked_at=newest, walked_key=_LAST_KEY)
 
     def _erase_events(self, connection: Connection, group: Sequence[Erasure]) -> None:
         """Look through a page of the log."""
@@ -146,85 +152,67 @@ class ErasureStage:
             found, place = find_events(connection, group, _PAGE_EVENTS)
             delete_events(connection, found)
             if place is None:
-                self._set_state(connection, group, "documents")
+                set_state(connection, group, "documents")
             else:
                 walked_at, walked_key = place
-                self._set_state(connection, group, "events", walked_at=walked_at, walked_key=walked_key)
+                set_state(connection, group, "events", walked_at=walked_at, walked_key=walked_key)
 
-    def _erase_documents(self, connection: Connection, group: Sequence[Erasure]) -> None:
-        """Wait until nobody writes documents of signals that are gone; then erase these."""
-        until = time.monotonic() + _STEP_SECONDS
-        for erasure in self._settled(connection, group):
-            removed = remove_documents(
-                connection,
-                self._services.search,
-                erasure.tenant_id,
-                [
-                    {"term": {"customer_id": erasure.customer_id}},
-                    {"range": {"received_at": {"lte": rfc3339(erasure.erased_at)}}},
-                ],
-            )
-            with connection.transaction():
-                add_counts(connection, erasure.erasure_id, erasure.tenant_id, {"documents": removed})
-                self._set_state(connection, [erasure], "withheld")
-            if time.monotonic() > until:
-                break
+    def _erase_documents(self, connection: Connection, erasure: Erasure) -> None:
+        removed = remove_documents(
+            connection,
+            self._services.search,
+            erasure.tenant_id,
+            [
+                {"term": {"customer_id": erasure.customer_id}},
+                {"range": {"received_at": {"lte": rfc3339(erasure.erased_at)}}},
+            ],
+        )
+        with connection.transaction():
+            add_counts(connection, erasure.erasure_id, erasure.tenant_id, {"documents": removed})
+            set_state(connection, [erasure], "withheld")
 
-    def _erase_withheld(self, connection: Connection, group: Sequence[Erasure]) -> None:
-        """Erase what is withheld, once nobody withholds any more of it: the last step."""
+    def _passed(self, connection: Connection, group: Sequence[Erasure]) -> list[Erasure]:
+        """Those of whom nobody withholds any more: of their tenants' entries, all of before have been taken."""
         # One look for all of a tenant's customers; only its own entries count, not those that share its lane.
         newest: dict[int, int] = {}
         for erasure in group:
             newest[erasure.tenant_id] = max(newest.get(erasure.tenant_id, 0), erasure.queue_time or 0)
-        until = time.monotonic() + _STEP_SECONDS
         none_before = {
             tenant_id: self._queued.none_before(tenant_id, queue_time, seconds=_STEP_SECONDS / len(newest))
             for tenant_id, queue_time in newest.items()
         }
-        ready = [each for each in group if none_before[each.tenant_id] > (each.queue_time or 0)]
         if waiting := [each for each in group if none_before[each.tenant_id] <= (each.queue_time or 0)]:
-            self._put_off(connection, waiting, _WAIT_SECONDS)
-        for erasure in ready:
-            counts = {"withheld_events": self._withheld.remove(erasure.tenant_id, _is_of(erasure))}
-            with connection.transaction():
-                add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)
-                connection.execute(_sql.finish, erasure.customer | {"erasure_id": erasure.erasure_id})
-            log.info("customer_erased", tenant_id=erasure.tenant_id, erasure_id=str(erasure.erasure_id))
-            if time.monotonic() > until:
-                break
+            put_off(connection, waiting, _WAIT_SECONDS)
+        return [each for each in group if none_before[each.tenant_id] > (each.queue_time or 0)]
 
-    def _settled(self, connection: Connection, group: Sequence[Erasure]) -> list[Erasure]:
-        """Those of the group since whose first look in their state all transactions have ended that ran then.
-
-        The others are put off, to the end of the line.
-        """
-        running = RunningTransactions(connection)
-        awaited = {
-            erasure: self._awaited.setdefault((erasure.state, erasure.erasure_id), running)
-            for erasure in group
-        }
-        running.have_ended(connection, wait_seconds=_WAIT_SECONDS)
-        settled = [each for each, then in awaited.items() if then.have_ended(connection, wait_seconds=0)]
-        for erasure in settled:
-            del self._awaited[erasure.state, erasure.erasure_id]
-        if late := [each for each in group if each not in settled]:
-            self._put_off(connection, late, 0)
-        return settled
-
-    def _set_state(
-        self, connection: Connection, group: Sequence[Erasure], state: str, **progress: Any
-    ) -> None:
-        nothing = {"queue_time": None, "walked_at": None, "walked_key": None}
-        connection.execute(_sql.advance, columns(group) | nothing | progress | {"state": state})
-
-    def _put_off(self, connection: Connection, group: Sequence[Erasure], seconds: float) -> None:
-        connection.execute(_sql.put_off, columns(group) | {"seconds": seconds})
+    def _erase_withheld(self, connection: Connection, erasure: Erasure) -> None:
+        """Erase what is withheld: the last step."""
+        counts = {"withheld_events": self._withheld.remove(erasure.tenant_id, _is_of(erasure))}
+        with connection.transaction():
+            add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)
+            finish(connection, erasure)
+        log.info("customer_erased", tenant_id=erasure.tenant_id, erasure_id=str(erasure.erasure_id))
 
     def _queue_time(self) -> int:
         """Redis's clock, in milliseconds, as the ids of queued entries have it."""
         with translated_redis_errors():
             seconds, microseconds = self._services.redis.time()
         return seconds * 1000 + microseconds // 1000
+
+
+@contextmanager
+def _put_off_if_it_fails(
+    connection: Connection, group: Sequence[Erasure], *, alone: Erasure | None = None
+) -> Iterator[None]:
+    """What fails with one of the group puts off this `alone`; a store that is away fails all of them."""
+    try:
+        yield
+    except Exception as error:
+        # Others go first, so that an outage of search keeps nobody's rows in PostgreSQL.
+        late = [alone] if alone and not isinstance(error, TransientError) else group
+        with suppress(Exception):
+            put_off(connection, late, _RETRY_SECONDS)
+        raise
 
 
 def _is_of(erasure: Erasure) -> Callable[[Record], bool]:

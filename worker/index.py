@@ -1,12 +1,10 @@
 """The index stage: what PostgreSQL stored becomes findable in Elasticsearch, batch by batch of the outbox."""
 
 import time
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 
-import structlog
 from elasticsearch import ApiError, Elasticsearch
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
@@ -18,24 +16,21 @@ from common.metrics import Metrics
 from common.search.bulk import BulkOutcome, write_documents
 from common.search.documents import Document
 from common.search.failures import forget_failures, record_failures
-from common.search.generations import share_generations
-from common.search.indices import Router, refresh
+from common.search.generations import share_generations, transaction_check
+from common.search.indices import Router
 from common.settings import Settings
 from worker.index_marks import IndexMarks, Sighting
+from worker.index_report import report_batch
+from worker.orphans import account_for_missing, remove_orphans_of
 from worker.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
 from worker.refill import refill_outbox
+from worker.refresher import Refresher
 
 _POLL_SECONDS = 0.05
 _GATHER_SECONDS = 0.02
 # A batch of fewer took all that was due: else it ends at SSPP_BATCH_EVENTS signals or at 500 rows (outbox.sql).
 _TRICKLE_SIGNALS = 500
-# So many written documents are refreshed at the first pause; fewer wait for the end of the drain.
-_BURST_DOCUMENTS = 1000
-_PAUSE_SECONDS = 0.1  # nothing was due for so long
-_REFRESH_SECONDS = 1.0  # no more often than the server does by itself
 _LOOK_SECONDS = 1.0  # how often a stage without work asks whether the server lost something
-
-log = structlog.get_logger(__name__)
 
 
 class IndexStage:
@@ -63,11 +58,12 @@ class IndexStage:
         self._metrics = metrics
         self._batch_signals = settings.batch_events
         self._clock = clock
-        self._unrefreshed = 0
-        self._next_refresh = 0.0
+        self._refresher = Refresher(client)
         # Whether the next documents may be there already, written by a request that got no answer or by a stage that
         # died before it marked them.
         self._unsure = True
+        # What a transaction was about that has failed since its documents began to be written: none for sure.
+        self._doubtful: list[OutboxRow] = []
         self._marks = IndexMarks(client, metrics, settings)
         self._next_look = 0.0
         self._refilling = True  # perhaps
@@ -86,6 +82,8 @@ class IndexStage:
         """
         deadline = time.monotonic() + wait_seconds
         with translated_errors(), _refusals_waited_for(), self._pool.connection() as connection:
+            with suppress(SearchUnavailableError):  # the next step tries again
+                self._settle_doubts(connection)
             while True:
                 handled = self._index_batch(connection) or self._look_back(connection)
                 left = deadline - time.monotonic()
@@ -94,10 +92,9 @@ class IndexStage:
                         # A batch costs several requests, however small: a trickle is let gather, to leave the machine
                         # to those who wait for their answers.
                         time.sleep(_GATHER_SECONDS)
-                    self._next_refresh = max(self._next_refresh, time.monotonic() + _PAUSE_SECONDS)
+                    self._refresher.note_work()
                     return handled
-                if self._unrefreshed >= _BURST_DOCUMENTS and time.monotonic() >= self._next_refresh:
-                    self._refresh()
+                self._refresher.refresh_at_pause()
                 if left <= 0:
                     return 0
                 time.sleep(min(left, _POLL_SECONDS))
@@ -124,13 +121,15 @@ class IndexStage:
     def close(self) -> None:
         """Make what was written visible to searches.
 
-        While documents stream in, the server's refresh interval does that well enough. At the end of a burst it may
-        not: an index that nobody searched for a while is not refreshed until somebody does.
-
         Raises:
             SearchUnavailableError: Elasticsearch is away; it refreshes when it is back.
+            DatabaseUnavailableError: PostgreSQL is away or busy.
         """
-        self._refresh()
+        with _refusals_waited_for():
+            self._refresher.refresh()
+        if self._doubtful:
+            with translated_errors(), self._pool.connection() as connection:
+                self._settle_doubts(connection)
 
     def _index_batch(self, connection: Connection) -> int:
         with connection.transaction():
@@ -151,9 +150,13 @@ class IndexStage:
                 # Without the nodes' word, only a document that is written shows a loss to the next look.
                 skip_present = bool(seen.nodes and likely_there)
                 self._unsure = True
-                outcome = write_documents(self._client, documents, skip_present=skip_present)
+                doubtful = self._doubtful
+                self._doubtful = [*doubtful, *rows]
+                check = transaction_check(connection)
+                outcome = write_documents(self._client, documents, skip_present=skip_present, check=check)
             self._unsure = outcome.away is not None
-            self._unrefreshed += len(outcome.ok)
+            self._refresher.note_written(len(outcome.ok))
+            account_for_missing(connection, self._client, rows, received_at, outcome)
             settled = outcome.retry.keys().isdisjoint
             confirmed = self._marks.confirm(connection, seen, outcome.written)
             done = [row for row in rows if confirmed and settled(row.signal_ids)]
@@ -161,7 +164,8 @@ class IndexStage:
                 self._mark(connection, rows, done, outcome)
                 if not outcome.away:
                     put_off(connection, [row for row in rows if not settled(row.signal_ids)])
-        self._report(rows, done, outcome, received_at)
+        self._doubtful = doubtful
+        report_batch(self._metrics, rows, done, outcome, received_at, self._clock())
         if outcome.away:
             status, reason = outcome.away
             raise SearchUnavailableError(
@@ -206,6 +210,13 @@ class IndexStage:
                 received_at[signal.signal_id] = signal.received_at
                 yield from router.documents(signal)
 
+    def _settle_doubts(self, connection: Connection) -> None:
+        """Delete what a failed transaction wrote whose signals went meanwhile: nobody waited for it any more."""
+        if self._doubtful:
+            with _refusals_waited_for(), connection.transaction():
+                remove_orphans_of(connection, self._client, self._doubtful)
+            self._doubtful = []
+
     def _mark(
         self,
         connection: Connection,
@@ -217,40 +228,6 @@ class IndexStage:
         forget_failures(connection, outcome.ok, (row.tenant_id for row in rows))
         tenants = {signal_id: row.tenant_id for row in rows for signal_id in row.signal_ids}
         record_failures(connection, outcome.refused, tenants)
-
-    def _report(
-        self,
-        rows: Sequence[OutboxRow],
-        done: Sequence[OutboxRow],
-        outcome: BulkOutcome,
-        received_at: dict[str, datetime],
-    ) -> None:
-        now = self._clock()
-        resent = {signal_id for row in rows if row.is_resent for signal_id in row.signal_ids}
-        # Those that are sent again were found once already.
-        received = Counter(received_at[signal_id] for signal_id in outcome.ok - resent)
-        for instant, signals in received.items():
-            self._metrics.observe("sspp_index_lag_seconds", (now - instant).total_seconds(), times=signals)
-        self._metrics.count("sspp_signals_indexed_total", len(outcome.ok))
-        self._metrics.count("sspp_index_failures_total", len(outcome.refused))
-        self._metrics.observe("sspp_batch_size", len(received_at), stage=self.queue)
-        if done:
-            batch_ids = sorted({row.batch_id for row in done})
-            log.info("batch_indexed", batch_ids=batch_ids, signals=len(outcome.ok))
-        if outcome.refused:
-            # Reasons may quote what people wrote: they stay in index_failures.
-            log.error("documents_refused", count=len(outcome.refused), examples=sorted(outcome.refused)[:5])
-        if outcome.retry and not outcome.away:
-            self._metrics.count("sspp_documents_put_off_total", len(outcome.retry))
-            statuses = Counter(str(failure.status) for failure in outcome.retry.values())
-            log.warning("documents_put_off", count=len(outcome.retry), statuses=dict(statuses))
-
-    def _refresh(self) -> None:
-        if self._unrefreshed:
-            self._unrefreshed = 0
-            self._next_refresh = time.monotonic() + _REFRESH_SECONDS
-            with _refusals_waited_for():
-                refresh(self._client)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

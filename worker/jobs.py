@@ -1,5 +1,7 @@
 """The RQ job functions. RQ finds them by name, so they ask the running worker for what they need."""
 
+from collections.abc import Callable
+
 import structlog
 
 from common.drain import Drain, new_drain_name
@@ -32,15 +34,22 @@ def drain(queue: str) -> int:
 
 
 def upkeep() -> dict[str, int]:
-    """Keep the stores in shape; returns what was done, by task. What a store's outage prevents is done next time."""
+    """Keep the stores in shape; returns what was done, by task.
+
+    What a store's outage prevents is done next time, and keeps from nothing else.
+    """
     worker = current_worker()
-    services = worker.services
+    s, stop = worker.services, worker.stop_requested
     done: dict[str, int] = {}
-    try:
-        done |= run_upkeep(services.pool, services.settings, services.clock, stop=worker.stop_requested)
-        done |= drop_expired_indices(services.search, services.settings, services.clock)
-        done |= expire_tenants(services.pool, services.search, services.clock, stop=worker.stop_requested)
-    except TransientError as error:
-        log.warning("upkeep_put_off", code=error.code, detail=error.detail)
+    tasks: tuple[Callable[[], dict[str, int]], ...] = (
+        lambda: run_upkeep(s.pool, s.settings, s.clock, stop=stop),
+        lambda: expire_tenants(s.pool, s.search, s.clock, stop=stop),
+        lambda: drop_expired_indices(s.search, s.settings, s.clock),
+    )
+    for task in tasks:
+        try:
+            done |= task()
+        except TransientError as error:
+            log.warning("upkeep_put_off", code=error.code, detail=error.detail)
     log.info("upkeep_done", **done)
     return done

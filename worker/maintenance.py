@@ -6,7 +6,7 @@ once: the next run carries on where the last one stopped.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from elasticsearch import Elasticsearch
@@ -21,6 +21,7 @@ from common.search.indices import drop_indices_before
 from common.settings import Settings
 
 _OUTBOX_BATCH = 2_000
+_CUSTOMER_BATCH = 2_000
 _USAGE_BATCH = 5_000
 
 _sql = Queries(__package__, "maintenance.sql")
@@ -34,7 +35,7 @@ def run_upkeep(
     The slowest, building indexes, is left to the next run once `stop` says so.
 
     The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired``,
-    ``usage_folded`` and ``indexes_built``.
+    ``customers_deleted``, ``usage_folded`` and ``indexes_built``.
 
     Raises:
         DatabaseUnavailableError: the server went away, or others kept a table locked; run again later.
@@ -44,6 +45,7 @@ def run_upkeep(
         created = ensure_partitions(connection, now=now, ahead=settings.partitions_ahead)
         outbox = delete_indexed_outbox(connection, now - timedelta(seconds=settings.outbox_keep_seconds))
         expired = drop_expired(connection, now=now, retention_months=settings.retention_months)
+        customers = delete_customers_of_deleted_tenants(connection, _expired_until(settings, now))
         folded = fold_usage(connection)
         built = build_closed_month_indexes(connection, now, stop=stop)
     return {
@@ -51,6 +53,7 @@ def run_upkeep(
         "outbox_deleted": outbox,
         "partitions_dropped": len(expired.partitions),
         "rows_expired": sum(expired.rows.values()),
+        "customers_deleted": customers,
         "usage_folded": folded,
         "indexes_built": len(built),
     }
@@ -62,10 +65,8 @@ def drop_expired_indices(client: Elasticsearch, settings: Settings, clock: Clock
     Raises:
         SearchUnavailableError: Elasticsearch is away or busy; run again later.
     """
-    if settings.retention_months == 0:
-        return {"indices_dropped": 0}
-    cutoff = month_start(clock(), -settings.retention_months)
-    return {"indices_dropped": len(drop_indices_before(client, cutoff))}
+    cutoff = _expired_until(settings, clock())
+    return {"indices_dropped": len(drop_indices_before(client, cutoff)) if cutoff else 0}
 
 
 def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime) -> int:
@@ -74,15 +75,19 @@ def delete_indexed_outbox(connection: psycopg.Connection[Any], cutoff: datetime)
     Rows that are not indexed yet stay, however old they are, and so do those that a loss of the search server's
     last writes would need (worker/index_marks.py).
     """
-    deleted = 0
-    while True:
-        with connection.transaction():
-            cursor = connection.execute(
-                _sql.delete_indexed_outbox, {"cutoff": cutoff, "batch": _OUTBOX_BATCH}
-            )
-        deleted += cursor.rowcount
-        if cursor.rowcount < _OUTBOX_BATCH:
-            return deleted
+    return _delete(connection, _sql.delete_indexed_outbox, cutoff, _OUTBOX_BATCH)
+
+
+def delete_customers_of_deleted_tenants(connection: psycopg.Connection[Any], cutoff: datetime | None) -> int:
+    """Delete the customers of deleted tenants of which retention has left nothing else, some at a time.
+
+    Returns how many.
+
+    Args:
+        connection: outside of any transaction.
+        cutoff: up to when the platform's own retention has taken everything; None if it keeps all.
+    """
+    return _delete(connection, _sql.delete_customers_of_deleted_tenants, cutoff, _CUSTOMER_BATCH)
 
 
 def fold_usage(connection: psycopg.Connection[Any]) -> int:
@@ -95,3 +100,20 @@ def fold_usage(connection: psycopg.Connection[Any]) -> int:
         total += folded
         if folded < _USAGE_BATCH:
             return total
+
+
+def _delete(
+    connection: psycopg.Connection[Any], statement: LiteralString, cutoff: datetime | None, batch: int
+) -> int:
+    total = 0
+    while True:
+        with connection.transaction():
+            deleted = connection.execute(statement, {"cutoff": cutoff, "batch": batch}).rowcount
+        total += deleted
+        if deleted < batch:
+            return total
+
+
+def _expired_until(settings: Settings, now: datetime) -> datetime | None:
+    """Up to when the platform's retention takes everything; None if it keeps all."""
+    return month_start(now, -settings.retention_months) if settings.retention_months else None

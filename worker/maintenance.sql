@@ -15,6 +15,21 @@ WITH folded AS (
 )
 SELECT count(*) FROM folded;
 
+-- name: delete_customers_of_deleted_tenants
+-- Whose events are all gone, by the retention of their tenant or the platform's. A day is for what was queued, and what
+-- keys still sent that were known while PostgreSQL was away.
+DELETE FROM customers WHERE ctid = ANY (
+    ARRAY(
+        SELECT customers.ctid
+        FROM tenants
+        JOIN customers USING (tenant_id)
+        WHERE tenants.status = 'deleted'
+          AND greatest(tenants.expired_until, %(cutoff)s::timestamptz) > tenants.status_since + interval '1 day'
+        LIMIT %(batch)s
+        FOR UPDATE OF customers SKIP LOCKED
+    )
+);
+
 -- name: delete_indexed_outbox
 DELETE FROM outbox WHERE ctid = ANY (
     ARRAY(

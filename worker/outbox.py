@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import Connection
 from psycopg.rows import args_row, class_row
@@ -23,6 +24,8 @@ class OutboxRow:
     tenant_id: int
     signal_ids: list[str]
     attempts: int
+    received_from: datetime
+    received_until: datetime
 
     @property
     def is_resent(self) -> bool:

@@ -4,7 +4,7 @@
 -- name: lock_pending_batches
 -- Read through a cursor: a row is locked when it is fetched, so others find what this drain leaves. First what is
 -- due first, not what is oldest: rows that are put off again and again take turns with newer ones.
-SELECT batch_id, tenant_id, signal_ids::text[], attempts
+SELECT batch_id, tenant_id, signal_ids::text[], attempts, received_from, received_until
 FROM outbox
 WHERE indexed_at IS NULL
   AND coalesce(put_off_until, created_at) <= now()
@@ -25,6 +25,8 @@ FROM (
 ) AS pending;
 
 -- name: read_signals
+-- A signal's key tells when it was received, and so the only partition that has it: the row's span is for the months'
+-- indices alone.
 SELECT tenant_id, signal_id::text, event_id, event_type, customer_id, signal_type, signal_score, occurred_at, received_at,
        trace_id, amount, currency, data::text
 FROM signals_by_id(%(signal_ids)s::uuid[])

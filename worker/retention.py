@@ -1,8 +1,8 @@
 """Retention of single tenants, shorter than that of the partitions: what is too old is deleted row by row."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any, LiteralString, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from elasticsearch import Elasticsearch
@@ -16,23 +16,24 @@ from common.database.transactions import RunningTransactions
 from common.errors import DatabaseUnavailableError
 from common.search.removal import remove_documents
 
-_BATCH = 2_000
+_BATCH = 10_000
 _WAIT_SECONDS = 20.0
+_EVER = datetime.min.replace(tzinfo=UTC)
 _FIRST_KEY = UUID(int=0)
 
-# What was still queued when its like expired came with an older received_at.
+# What was still queued when its time was over is found when its time is looked through once more.
 _QUEUED = timedelta(days=1)
 
 _sql = Queries("worker", "retention.sql")
 _rows_sql = Queries("worker", "erasure.sql")
 
 
-class _Due(NamedTuple):
-    """Tenants with the same retention, and what of theirs is to go: received from `begins` until before `cutoff`."""
+class Due(NamedTuple):
+    """A tenant, and what of it is to go: received before `cutoff`, of which nothing before `expired_until` is left."""
 
-    tenant_ids: list[int]
-    begins: datetime | None
+    tenant_id: int
     cutoff: datetime
+    expired_until: datetime | None
 
 
 def expire_tenants(
@@ -53,50 +54,77 @@ def expire_tenants(
     """
     rows = documents = 0
     with translated_errors(), pool.connection() as connection, autocommit(connection):
-        for days, tenant_ids, begins in connection.execute(_sql.list_due, {"now": clock()}).fetchall():
-            due = _Due(tenant_ids, begins, clock() - timedelta(days=days))
-            rows += _expire_rows(connection, due, stop)
-            if stop():
-                break
-            if not RunningTransactions(connection).have_ended(connection, wait_seconds=_WAIT_SECONDS):
+        due = [Due(*row) for row in connection.execute(_sql.list_due, {"now": clock()})]
+        if due:
+            rows = _expire_rows(connection, due, stop)
+            running = RunningTransactions(connection)
+            if not stop() and not running.have_ended(connection, wait_seconds=_WAIT_SECONDS):
                 raise DatabaseUnavailableError(
                     "a transaction goes on for long; expired documents wait for it"
                 )
-            older = {"range": {"received_at": {"lt": rfc3339(due.cutoff)}}}
-            documents += sum(remove_documents(connection, client, each, [older]) for each in due.tenant_ids)
-            connection.execute(_sql.note_expired, {"tenant_ids": due.tenant_ids, "cutoff": due.cutoff})
+        for each in due:
+            if stop():
+                break
+            older = {"range": {"received_at": {"lt": rfc3339(each.cutoff)}}}
+            documents += remove_documents(connection, client, each.tenant_id, [older])
+            connection.execute(_sql.note_expired, {"tenant_id": each.tenant_id, "cutoff": each.cutoff})
     return {"tenant_rows_expired": rows, "tenant_documents_expired": documents}
 
 
-def _expire_rows(connection: Connection, due: _Due, stop: Callable[[], bool]) -> int:
+def spans_to_look_through(due: Sequence[Due]) -> list[tuple[datetime, datetime]]:
+    """Where in the log there may be something to delete: from each first instant until before the second.
+
+    Of each tenant it is what became too old since the last time, and once more what did so a day earlier. What tenants
+    have in common is there once: however many of them there are, nothing is looked at twice in one run.
+    """
+    spans = []
+    for each in due:
+        if each.expired_until is None:
+            spans.append((_EVER, each.cutoff))
+        else:
+            spans.append((each.expired_until, each.cutoff))
+            spans.append((each.expired_until - _QUEUED, each.cutoff - _QUEUED))
+    merged: list[tuple[datetime, datetime]] = []
+    for begins, ends in sorted(spans):
+        if merged and begins <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], ends))
+        else:
+            merged.append((begins, ends))
+    return merged
+
+
+def _expire_rows(connection: Connection, due: Sequence[Due], stop: Callable[[], bool]) -> int:
+    wanted = {
+        "tenant_ids": [each.tenant_id for each in due],
+        "cutoffs": [each.cutoff for each in due],
+        "most": _BATCH,
+    }
     expired = 0
     for find, delete in (
         (_sql.find_expired_signals, _rows_sql.delete_signal),
         (_sql.find_expired_events, _rows_sql.delete_event),
     ):
-        expired += _expire_walked(connection, due, find, delete, stop)
-    rejected: dict[str, Any] = {"tenant_ids": due.tenant_ids, "cutoff": due.cutoff, "most": _BATCH}
-    while not stop() and (gone := connection.execute(_sql.delete_expired_rejected, rejected).rowcount):
+        for begins, ends in spans_to_look_through(due):
+            place: Mapping[str, object] = {"after_at": begins, "after_id": _FIRST_KEY}
+            while place and not stop():
+                place, count = _expire_page(connection, find, delete, {**wanted, **place, "ends": ends})
+                expired += count
+    while not stop() and (gone := connection.execute(_sql.delete_expired_rejected, wanted).rowcount):
         expired += gone
     return expired
 
 
-def _expire_walked(
-    connection: Connection, due: _Due, find: LiteralString, delete: LiteralString, stop: Callable[[], bool]
-) -> int:
-    """Delete what `find` finds, from the oldest to the newest, some rows at a time."""
-    expired = 0
-    after_at: object = "-infinity" if due.begins is None else due.begins - _QUEUED
-    after_id = _FIRST_KEY
-    place = {"tenant_ids": due.tenant_ids, "cutoff": due.cutoff, "most": _BATCH}
-    while not stop():
-        with connection.transaction():
-            found = connection.execute(find, place | {"after_at": after_at, "after_id": after_id}).fetchall()
-            keys = [{"tenant_id": tenant, "received_at": at, "id": key} for tenant, at, key in found]
-            if keys:
-                connection.cursor().executemany(delete, keys)
-        expired += len(found)
-        if len(found) < _BATCH:
-            break
-        _, after_at, after_id = found[-1]
-    return expired
+def _expire_page(
+    connection: Connection, find: LiteralString, delete: LiteralString, page: Mapping[str, object]
+) -> tuple[Mapping[str, object], int]:
+    """Delete what is expired in one page: where the next one begins, empty after the last, and how much it was."""
+    with connection.transaction():
+        found = connection.execute(find, page).fetchall()
+        keys = [
+            {"tenant_id": tenant_id, "received_at": received_at, "id": key}
+            for *_, tenant_id, received_at, key in found
+            if tenant_id is not None
+        ]
+        if keys:
+            connection.cursor().executemany(delete, keys)
+    return ({"after_at": found[-1][0], "after_id": found[-1][1]} if found else {}), len(keys)

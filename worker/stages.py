@@ -43,7 +43,7 @@ class Stages:
         return IngestStage(name, self._services, store=store, types=self._types, guard=self._guard)
 
     def _maintenance(self, _name: str) -> Stage:
-        return ErasureStage(self._services, store=Store(self._services.pool), types=self._types)
+        return ErasureStage(self._services, types=self._types)
 
     def _index(self, _name: str) -> Stage:  # a transaction takes its rows, no name does
         s = self._services

@@ -47,9 +47,12 @@ WITH refused AS (
     )
     ON CONFLICT (rejection_id) DO UPDATE SET
         code = excluded.code, detail = excluded.detail, path = excluded.path,
-        rejected_at = now(), status = 'open', replayed_at = NULL
+        rejected_at = now(), status = 'open', replayed_at = NULL,
+        -- What was sent again is as young as the last time: erasures and retention go by that.
+        received_at = greatest(stored.received_at, excluded.received_at)
     -- A batch that is merely delivered again leaves the row as it is, and is not counted again.
     WHERE (stored.status, stored.code, stored.detail) IS DISTINCT FROM ('open', excluded.code, excluded.detail)
+        OR excluded.received_at > stored.received_at
     RETURNING rejection_id, tenant_id, event_type, rejected_at
 )
 INSERT INTO schema_violations AS counted (

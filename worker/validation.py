@@ -1,7 +1,6 @@
 """From raw record to valid event: the envelope again, what the stores can hold, and the type's JSON Schema."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,21 +10,23 @@ import structlog
 
 from common.envelope import Envelope, event_key_bytes, parse_envelope_but_instant, parse_instant
 from common.errors import InvalidEventError
+from common.event_types.effort import Effort
 from common.event_types.errors import InvalidSchemaError
-from common.event_types.limits import collected_errors, compile_schema
+from common.event_types.limits import (
+    collected_errors,
+    compile_schema,
+    find_effort,
+    surely_checked_bytes,
+)
 from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
 from common.storable import parse_storable
 from worker.domains.custom import project_custom
 from worker.domains.domain import Domain, Event, EventType, Projection
-from worker.violations import SchemaViolationError
+from worker.fitting import KnownType, check_data
 
 _decode_stored = msgspec.json.Decoder(Envelope).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
-
-# An error takes about 1.5 KB: finding out what an event violates takes 30 MB at most.
-_MOST_COLLECTED_ERRORS = 20_000
-_CHARACTERS_OF_A_VALUE = 256  # an error holds a copy of its value: so much text counts as one value more
 
 log = structlog.get_logger(__name__)
 
@@ -39,14 +40,6 @@ class TenantType(NamedTuple):
     schema: Mapping[str, Any]
     signal_type: str | None
     signal_score: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownType:
-    version: int  # the newest
-    validators: tuple[jsonschema_rs.Draft202012Validator, ...]  # that version's first
-    collected_errors: float  # by the first validator, for each value
-    project: Callable[[Event], Projection]
 
 
 class ValidEvent(msgspec.Struct, frozen=True):
@@ -67,11 +60,11 @@ class EventTypes:
     """All event types that a worker knows: the platform's own, and the tenants' as last told."""
 
     def __init__(self, domains: Iterable[Domain]) -> None:
-        self._platform: dict[str, _KnownType] = {}
-        self._tenants: dict[tuple[int, str], _KnownType | None] = {}
+        self._platform: dict[str, KnownType] = {}
+        self._tenants: dict[tuple[int, str], KnownType | None] = {}
         self.tenant_types: list[TenantType] = []  # as last told
         # What was made of which rows, None where that failed: rows seldom change between two looks.
-        self._seen: dict[tuple[int, str], tuple[list[TenantType], _KnownType | None]] = {}
+        self._seen: dict[tuple[int, str], tuple[list[TenantType], KnownType | None]] = {}
         for domain in domains:
             for name, versions in _by_name(domain.event_types).items():
                 self._platform[name] = _platform_type(versions, domain.project)
@@ -89,14 +82,14 @@ class EventTypes:
         self._tenants = {key: self._compiled(key, rows_of_type) for key, rows_of_type in versions.items()}
         self._seen = {key: self._seen[key] for key in versions}
 
-    def _compiled(self, key: tuple[int, str], rows: list[TenantType]) -> _KnownType | None:
+    def _compiled(self, key: tuple[int, str], rows: list[TenantType]) -> KnownType | None:
         seen_rows, found = self._seen.get(key, (None, None))
         if seen_rows != rows:
             found = _tenant_type(rows)
             self._seen[key] = (rows, found)
         return found
 
-    def find(self, tenant_id: int, name: str) -> _KnownType | None:
+    def find(self, tenant_id: int, name: str) -> KnownType | None:
         """The type of that name, as `tenant_id` sees it; the platform's go first."""
         return self._platform.get(name) or self._tenants.get((tenant_id, name))
 
@@ -105,8 +98,8 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
     """Turn a raw record into a valid event with its meaning. Pure: the same record gives an equal result.
 
     Raises:
-        InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``
-            or those of `parse_storable`.
+        InvalidEventError: with the codes of `parse_envelope`, or ``unknown_event_type``, ``schema_violation``,
+            ``too_laborious`` or those of `parse_storable`.
     """
     envelope = parse_envelope_but_instant(record.raw, max_nesting=max_nesting)
     occurred_at = record.received_at if envelope.occurred_at is None else parse_instant(envelope.occurred_at)
@@ -119,7 +112,7 @@ def validate(tenant_id: int, record: Record, types: EventTypes, *, max_nesting: 
             f"there is no event type {envelope.event_type!r}; GET /v1/event-types lists those that exist",
             "/event_type",
         )
-    _check_schema(known, data, text)
+    check_data(known, data, text)
     event = Event(
         tenant_id=tenant_id,
         event_key=event_key_bytes(tenant_id, record.event_id),
@@ -158,34 +151,6 @@ def _content(envelope: Envelope) -> tuple[str, str, str | None, dict[str, Any]]:
     return envelope.event_type, envelope.customer_id, envelope.trace_id, data
 
 
-def _check_schema(known: _KnownType, data: dict[str, Any], text: bytes) -> None:
-    newest, *older = known.validators
-    if newest.is_valid(data) or any(validator.is_valid(data) for validator in older):
-        return
-    if known.collected_errors:
-        values = _count_values(data) + len(text) // _CHARACTERS_OF_A_VALUE
-        if values * known.collected_errors > _MOST_COLLECTED_ERRORS:
-            raise SchemaViolationError(None, known.version)
-    try:
-        # `iter_errors` would collect all errors, and be it gigabytes of them, before it gives the first.
-        newest.validate(data)
-    except jsonschema_rs.ValidationError as error:
-        violation = SchemaViolationError(error, known.version)
-    raise violation
-
-
-def _count_values(data: dict[str, Any]) -> int:
-    count, waiting = 0, [data]
-    while waiting:
-        value: Any = waiting.pop()
-        count += 1
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return count
-
-
 def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
     versions: dict[str, list[EventType]] = {}
     for event_type in event_types:
@@ -193,17 +158,17 @@ def _by_name(event_types: Iterable[EventType]) -> dict[str, list[EventType]]:
     return versions
 
 
-def _platform_type(versions: Iterable[EventType], project: Callable[[Event], Projection]) -> _KnownType:
+def _platform_type(versions: Iterable[EventType], project: Callable[[Event], Projection]) -> KnownType:
     newest, *older = sorted(versions, key=lambda event_type: -event_type.version)
     validators = tuple(compile_schema(event_type.schema) for event_type in (newest, *older))
-    return _KnownType(newest.version, validators, collected_errors(newest.schema), project)
+    return KnownType(newest.version, validators, collected_errors(newest.schema), project)
 
 
-def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
-    usable: list[tuple[TenantType, jsonschema_rs.Draft202012Validator]] = []
+def _tenant_type(rows: Sequence[TenantType]) -> KnownType | None:
+    usable: list[tuple[TenantType, jsonschema_rs.Draft202012Validator, Effort]] = []
     for row in sorted(rows, key=lambda row: -row.version):
         try:
-            usable.append((row, compile_schema(row.schema)))
+            usable.append((row, compile_schema(row.schema), find_effort(row.schema)))
         except InvalidSchemaError as error:
             log.error(  # noqa: TRY400  # the message says it all, and the trace would quote the schema
                 "event_type_unusable",
@@ -214,9 +179,16 @@ def _tenant_type(rows: Sequence[TenantType]) -> _KnownType | None:
             )
     if not usable:
         return None
-    newest, _ = usable[0]
-    validators = tuple(validator for _, validator in usable)
-    return _KnownType(newest.version, validators, collected_errors(newest.schema), _custom_projection(newest))
+    sorted_rows, validators, efforts = zip(*usable, strict=True)
+    newest = sorted_rows[0]
+    return KnownType(
+        newest.version,
+        validators,
+        collected_errors(newest.schema),
+        _custom_projection(newest),
+        efforts,
+        surely_checked_bytes(efforts),
+    )
 
 
 def _custom_projection(row: TenantType) -> Callable[[Event], Projection]:

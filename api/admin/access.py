@@ -6,11 +6,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from fastapi import Request
 
 from api.auth import Principal
-from api.errors import ProblemError, not_found
-from api.management import call_rule
+from api.errors import Fault, ProblemError, not_found
+from api.management import management_of
 from common.database.tenancy import PLATFORM_AFFAIR, of_tenant
-from common.tenancy.errors import TenantError
-from common.tenancy.keys import ApiKeyError, UnknownKeyError
+from common.tenancy.errors import InvalidOriginError, TenantError
+from common.tenancy.keys import ApiKeyError, InvalidKeyError, UnknownKeyError
 from common.tenancy.tenants import Connection, UnknownTenantError
 
 _Arguments = ParamSpec("_Arguments")
@@ -42,16 +42,19 @@ async def ask(
     It runs in a thread and in one transaction, which sees all tenants if the key has the scope ``admin``, else its own.
 
     Raises:
-        ProblemError: 404, there is no such tenant or key; 409, that cannot be.
+        ProblemError: 404, there is no such tenant or key; 422, no tenant or key can be like that; 409, this one cannot.
         DatabaseUnavailableError: PostgreSQL is away or busy.
     """
     tenancy = PLATFORM_AFFAIR if principal.may("admin") else of_tenant(principal.tenant_id)
     try:
-        return await call_rule(request, tenancy, rule, *args, **kwargs)
+        return await management_of(request).ask(tenancy, rule, *args, **kwargs)
     except UnknownTenantError:
         raise _no_tenant() from None
     except UnknownKeyError:
         raise not_found("the tenant has no usable key with this prefix") from None
+    except (InvalidOriginError, InvalidKeyError) as error:
+        faults = [Fault(error.detail, pointer=error.path)]
+        raise ProblemError(422, "invalid_request", error.detail, errors=faults) from None
     except (TenantError, ApiKeyError) as error:
         raise ProblemError(409, error.code, error.detail) from None
 

@@ -3,17 +3,18 @@
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import convert
 
 from api.admin.access import MAX_BODY_BYTES, ask, own_or_any
-from api.admin.schemas import ApiKey, ApiKeyList, MadeKey, NewKey, Rotation
-from api.auth import Principal, requires
+from api.admin.schemas import ApiKey, ApiKeyPage, MadeKey, NewKey, Rotation
+from api.cursors import Serial, decode_cursor
 from api.errors import ProblemError
-from api.openapi import answer, problems, request_body
-from api.parameters import check_query_text
+from api.openapi import answer, page_answer, problems, request_body
+from api.parameters import PageQuery, check_query_text
+from api.principals import Administrator
 from api.request_json import read_json
-from api.responses import json_response
+from api.responses import cut_page, json_response
 from common.tenancy import keys
 from common.tenancy.secrets import parse_prefix
 
@@ -29,8 +30,6 @@ _EXAMPLE: dict[str, Any] = {
 }
 _MADE = {"prefix": "k7m2q4xw3p", "key": "sspp_live_k7m2q4xw3p_…"}
 
-Administrator = Annotated[Principal, Depends(requires("tenant_admin"))]
-
 router = APIRouter(
     prefix="/v1/admin/tenants/{slug}/keys", tags=["administration"], dependencies=[Depends(check_query_text)]
 )
@@ -39,15 +38,18 @@ router = APIRouter(
 @router.get(
     "",
     summary="List a tenant's keys",
-    responses={
-        **answer(ApiKeyList, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 404, 422, 503),
-    },
+    responses={**page_answer(ApiKeyPage, _EXAMPLE), **problems(401, 403, 404, 422, 503)},
 )
-async def list_keys(request: Request, slug: str, principal: Administrator) -> Response:
-    """All of them, by their prefixes; the keys themselves are not stored."""
-    found = await ask(request, principal, keys.list_keys, own_or_any(principal, slug))
-    return json_response(ApiKeyList([convert(key, ApiKey, from_attributes=True) for key in found]))
+async def list_keys(
+    request: Request, slug: str, query: Annotated[PageQuery, Query()], principal: Administrator
+) -> Response:
+    """In the order of their making, the revoked and expired ones too. The keys themselves are not stored."""
+    scope = ["admin", "keys", own_or_any(principal, slug)]
+    after = decode_cursor(query.cursor, scope, tuple[Serial])[0] if query.cursor else None
+    found = await ask(request, principal, keys.list_keys, slug, after=after, limit=query.limit + 1)
+    page, next_cursor = cut_page(found, query.limit, scope, lambda key: [key.key_id])
+    shown = [convert(key, ApiKey, from_attributes=True) for key in page]
+    return json_response(ApiKeyPage(shown, next_cursor))
 
 
 @router.post(
@@ -61,7 +63,7 @@ async def list_keys(request: Request, slug: str, principal: Administrator) -> Re
     openapi_extra=request_body(NewKey, {"scopes": ["ingest"], "name": "shop"}),
 )
 async def create_key(request: Request, slug: str, principal: Administrator) -> Response:
-    """The answer holds the key, for the only time."""
+    """The answer holds the key, for the only time. A tenant can have about 1,000 usable keys."""
     own_or_any(principal, slug)
     wanted = (await read_json(request, max_bytes=MAX_BODY_BYTES, struct=NewKey)).value
     if not set(wanted.scopes) <= set(principal.grants()):
@@ -101,11 +103,11 @@ async def rotate_key(request: Request, slug: str, prefix: str, principal: Admini
 async def revoke_key(request: Request, slug: str, prefix: str, principal: Administrator) -> Response:
     """For good; every process knows within 2 seconds."""
     own_or_any(principal, slug)
-    await ask(request, principal, keys.revoke_key, slug, prefix, most_scopes=principal.grants())
+    # A tenant is rid of whatever key it has; but the platform's mightiest ones are not everybody's there.
+    most_scopes = principal.grants() if principal.tenant_id == 0 else keys.SCOPES
+    await ask(request, principal, keys.revoke_key, slug, prefix, most_scopes=most_scopes)
     return Response(status_code=204)
 
 
 def _made(key: str) -> Response:
-    response = json_response(MadeKey(prefix=str(parse_prefix(key)), key=key), status=201)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(MadeKey(prefix=str(parse_prefix(key)), key=key), status=201)

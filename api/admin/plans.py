@@ -1,16 +1,16 @@
 """/v1/admin/plans: what the tenants of each plan may use."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import convert, structs
 
 from api.admin.access import MAX_BODY_BYTES, ask
 from api.admin.schemas import NamedPlan, PlanLimits, PlanList
-from api.auth import Principal, requires
 from api.errors import not_found
-from api.openapi import answer, problems, request_body
+from api.openapi import answer, page_answer, problems, request_body
 from api.parameters import check_query_text
+from api.principals import Platform
 from api.request_json import read_json
 from api.responses import json_response
 from common.tenancy import plans
@@ -18,8 +18,6 @@ from common.tenancy.tenants import PLANS
 
 _LIMITS: dict[str, Any] = {"requests_per_second": 50, "events_per_second": 500, "monthly_events": 2_000_000}
 _EXAMPLE: dict[str, Any] = {"plan": "starter", **_LIMITS}
-
-Platform = Annotated[Principal, Depends(requires("admin"))]
 
 router = APIRouter(
     prefix="/v1/admin/plans", tags=["administration"], dependencies=[Depends(check_query_text)]
@@ -29,10 +27,7 @@ router = APIRouter(
 @router.get(
     "",
     summary="List plans",
-    responses={
-        **answer(PlanList, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(PlanList, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_plans(request: Request, principal: Platform) -> Response:
     """What each of them allows. A tenant's plan is changed with the tenant."""

@@ -98,20 +98,23 @@ class ApiKey(Struct, kw_only=True):
     last_used_at: Time | None
 
 
-class ApiKeyList(Struct):
-    """All keys of a tenant, in the order of their making; the revoked and expired ones too."""
-
-    items: list[ApiKey]
-    next_cursor: None = None
+class ApiKeyPage(Page[ApiKey]):
+    """A page of a tenant's keys."""
 
 
 class NewKey(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A key to be made. A `publishable` one, for web pages, can only ingest."""
+    """A key to be made.
+
+    A `publishable` one, for web pages, has the scope `ingest` alone, and changes no profiles. The scope `admin` is for
+    keys of the platform's own tenant.
+    """
 
     scopes: Annotated[list[Scope], Meta(min_length=1)]
     name: Label = ""
     kind: Kind = "secret"
-    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    expires_at: (
+        Annotated[datetime, Meta(tz=True, description="Within 100 years from now; null: never.")] | None
+    ) = None
 
 
 class Rotation(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -7,11 +7,11 @@ from msgspec import UNSET, convert
 
 from api.admin.access import MAX_BODY_BYTES, ask, own_or_any
 from api.admin.schemas import NewTenant, Tenant, TenantChange, TenantPage
-from api.auth import Principal, requires
-from api.cursors import decode_cursor
+from api.cursors import Serial, decode_cursor
 from api.errors import ProblemError
-from api.openapi import answer, problems, request_body
+from api.openapi import answer, page_answer, problems, request_body
 from api.parameters import PageQuery, check_query_text
+from api.principals import Administrator, Platform
 from api.request_json import read_json
 from api.responses import cut_page, json_response
 from common.tenancy import tenants
@@ -28,9 +28,6 @@ _EXAMPLE: dict[str, Any] = {
 }
 _SCOPE = ["admin", "tenants"]
 
-Platform = Annotated[Principal, Depends(requires("admin"))]
-Administrator = Annotated[Principal, Depends(requires("tenant_admin"))]
-
 router = APIRouter(
     prefix="/v1/admin/tenants", tags=["administration"], dependencies=[Depends(check_query_text)]
 )
@@ -39,16 +36,13 @@ router = APIRouter(
 @router.get(
     "",
     summary="List tenants",
-    responses={
-        **answer(TenantPage, {"items": [_EXAMPLE], "next_cursor": None}),
-        **problems(401, 403, 422, 503),
-    },
+    responses={**page_answer(TenantPage, _EXAMPLE), **problems(401, 403, 422, 503)},
 )
 async def list_tenants(
     request: Request, query: Annotated[PageQuery, Query()], principal: Platform
 ) -> Response:
     """All tenants in the order of their making; the first one is the platform itself."""
-    after = decode_cursor(query.cursor, _SCOPE, tuple[int])[0] if query.cursor else None
+    after = decode_cursor(query.cursor, _SCOPE, tuple[Serial])[0] if query.cursor else None
     found = await ask(request, principal, tenants.list_tenants, after=after, limit=query.limit + 1)
     page, next_cursor = cut_page(found, query.limit, _SCOPE, lambda tenant: [tenant.tenant_id])
     return json_response(TenantPage([_shown(tenant) for tenant in page], next_cursor))
@@ -111,7 +105,11 @@ async def change_tenant(request: Request, slug: str, principal: Administrator) -
     responses=problems(401, 403, 404, 409, 422, 503),
 )
 async def delete_tenant(request: Request, slug: str, principal: Platform) -> Response:
-    """For good: its keys are as if they did not exist. Its data goes with retention."""
+    """For good: its keys are as if they did not exist.
+
+    Its data goes with the platform's retention, or sooner with its own: `retention_days` can still be changed. When
+    that time is over for all it sent, its customers go too.
+    """
     await ask(request, principal, tenants.set_status, slug, "deleted")
     return Response(status_code=204)
 

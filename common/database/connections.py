@@ -1,7 +1,7 @@
 """Connection pools for PostgreSQL, and the translation of its errors at the edge."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,15 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from common.errors import DatabaseUnavailableError
 
+# Each statement sees what is committed by then, whatever the role or the database has for a default: erasures rely on
+# it (docs/adr/0011-erasure.md).
+READ_COMMITTED = r"-c default_transaction_isolation=read\ committed"
+
 # Every session: UTC, so that timestamps read and print alike everywhere; JIT off, as it only costs on statements
 # this short; bounds on waiting, so that a stuck session is an error that is retried and not a hang, and a worker
 # that was told to stop can do so; and a server that soon notices when a client is gone, so that what a dead
 # worker had locked is free before another has taken over its work.
-_OPTIONS = " ".join(
+_OPTIONS = f"{READ_COMMITTED} " + " ".join(
     f"-c {setting}"
     for setting in (
         "timezone=UTC",
@@ -73,15 +77,21 @@ def open_pool(url: str, *, application: str, max_size: int = 4, sees_all_rows: b
     return ConnectionPool(url, check=_check_unless_quiet, open=True, **options)
 
 
-def build_async_pool(url: str, *, application: str, max_size: int = 8) -> AsyncConnectionPool:
-    """An asynchronous pool for the API; the caller opens and closes it within its event loop.
+def build_async_pool(
+    url: str,
+    *,
+    application: str,
+    max_size: int = 8,
+    make: Callable[..., AsyncConnectionPool] = AsyncConnectionPool,
+) -> AsyncConnectionPool:
+    """An asynchronous pool for the API, which `make` makes; the caller opens and closes it within its event loop.
 
     A statement takes at most 30 seconds: somebody waits for the answer, and others for the connection.
     """
     check = AsyncConnectionPool.check_connection
     options = _pool_options(application, max_size)
     options["kwargs"]["options"] += f" -c statement_timeout={_ANSWER_SECONDS}s"
-    return AsyncConnectionPool(url, check=check, open=False, **options)
+    return make(url, check=check, open=False, **options)
 
 
 def _check_unless_quiet(connection: Connection) -> None:

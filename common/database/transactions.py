@@ -22,16 +22,22 @@ class RunningTransactions:
 
     Args:
         connection: in autocommit mode, so that what it takes a number for ends at once.
+        number: of an earlier one, to go on waiting for the same. What this server has not counted up to, as it is of
+            another one whose backup this was, is no such number.
+
+    Attributes:
+        number: what all of them have a lower one than.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, number: int | None = None) -> None:
         # Whoever got a number before has a lower one.
-        self._own = _fetch_number(connection, _sql.take_number)
+        own = _fetch_number(connection, _sql.take_number)
+        self.number = own if number is None else min(number, own)
 
     def have_ended(self, connection: Connection, *, wait_seconds: float) -> bool:
         """Whether all of them have ended by now, or do so within `wait_seconds`."""
         deadline = time.monotonic() + wait_seconds
-        while _fetch_number(connection, _sql.oldest_number) <= self._own:
+        while _fetch_number(connection, _sql.oldest_number) <= self.number:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_POLL_SECONDS)

@@ -4,25 +4,27 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from jsonschema_rs.canonical.json import to_string
-
 from common.event_types.documents import pointer
 from common.event_types.errors import Incompatibility
-from common.event_types.parts import Parts, with_integers
+from common.event_types.parts import Parts, Spend, with_integers
 
 _QUOTED_VALUES = 5
 _QUOTED_CHARACTERS = 100
 
 
 def narrowed(
-    before: Parts, keyword: str, value: Any, path: tuple[str | int, ...]
+    before: Parts, keyword: str, value: Any, path: tuple[str | int, ...], spend: Spend
 ) -> Iterator[Incompatibility]:
-    """Why `keyword` with this `value`, at `path`, may refuse values that fit `before`; annotations never do."""
+    """Why `keyword` with this `value`, at `path`, may refuse values that fit `before`; annotations never do.
+
+    `spend` is told the effort.
+    """
     match keyword:
         case "type":
             details = _types(before, value)
         case "enum" | "const":
-            details = _listed(before, value if keyword == "enum" else [value])
+            [listed] = Parts([{keyword: value}], spend).listed
+            details = _listed(before, listed)
         case "maximum" | "exclusiveMaximum" | "maxLength" | "maxItems" | "maxProperties":
             details = _bound(before, keyword, value, 1)
         case "minimum" | "exclusiveMinimum" | "minLength" | "minItems" | "minProperties":
@@ -47,16 +49,11 @@ def _types(before: Parts, value: str | list[str]) -> Iterator[str]:
         yield f"does not accept every {', '.join(sorted(lost - {'integer'} if 'number' in lost else lost))} any more"
 
 
-def _listed(before: Parts, values: list[Any]) -> Iterator[str]:
-    listed = {to_string(each) for each in values}
-    earlier = [
-        {to_string(each) for each in said}
-        for said in (*before.values("enum"), *([each] for each in before.values("const")))
-    ]
-    if not earlier:
+def _listed(before: Parts, now: set[str]) -> Iterator[str]:
+    if not before.listed:
         yield "accepts only listed values, and accepted others before"
-    elif not any(said <= listed for said in earlier):
-        lost = sorted(min(earlier, key=len) - listed)
+    elif not any(said <= now for said in before.listed):
+        lost = sorted(min(before.listed, key=len) - now)
         quoted = ", ".join(each[:_QUOTED_CHARACTERS] for each in lost[:_QUOTED_VALUES])
         yield f"does not accept {quoted}{' and others' if len(lost) > _QUOTED_VALUES else ''} any more"
 
@@ -88,9 +85,8 @@ def _unique(before: Parts) -> Iterator[str]:
 
 
 def _required(before: Parts, names: list[str], where: str) -> Iterator[str]:
-    earlier = {name for said in before.values("required") for name in said}
     for name in names:
-        if name not in earlier:
+        if name not in before.required:
             yield f"{name} is required from now on{where}"
 
 

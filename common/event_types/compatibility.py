@@ -84,7 +84,7 @@ class _Comparison:
         }
 
     def differences(self, before: Iterable[Schema], now: Schema, path: Path) -> Found:
-        parts = Parts.of(before, self._old_root)
+        parts = Parts.of(before, self._old_root, self._spend)
         if parts is None or isinstance(now, bool):
             if parts is not None and not now:
                 yield Incompatibility(pointer(path), "accepts nothing any more")
@@ -112,7 +112,7 @@ class _Comparison:
             return self._applicators[keyword](before, now, value, path)
         if keyword in _OPAQUE:
             return self._opaque(before, now, _OPAQUE[keyword], path)
-        return narrowed(before, keyword, value, path)
+        return narrowed(before, keyword, value, path, self._spend)
 
     def _reference(self, before: Parts, _: Mapping[str, Any], reference: str, _path: Path) -> Found:
         return self.differences(before, resolve(reference, self._new_root), steps(reference))
@@ -144,7 +144,7 @@ class _Comparison:
         for pattern, now in schemas.items():
             where = (*path, pattern)
             for name in before.names:
-                if pattern_matches(pattern, name):
+                if pattern_matches(pattern, name, self._spend):
                     yield from self.differences(before.member(name), now, where)
             if pattern in before.patterns:
                 yield from self.differences(before.patterns[pattern], now, where)
@@ -160,7 +160,9 @@ class _Comparison:
     ) -> Found:
         patterns = now.get("patternProperties", {})
         for name in before.names:
-            if name in now.get("properties", ()) or any(pattern_matches(each, name) for each in patterns):
+            if name in now.get("properties", ()) or any(
+                pattern_matches(each, name, self._spend) for each in patterns
+            ):
                 continue
             for each in self.differences(before.member(name), further, path):
                 yield Incompatibility(each.path, f"{name}: {each.detail}")

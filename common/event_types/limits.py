@@ -2,12 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import jsonschema_rs
 
-from common.event_types.documents import Applied, Schema, applied, pointer, resolve
+from common.event_types.application import Part, Parts, by_depth
+from common.event_types.documents import Schema, applied, pointer, resolve
+from common.event_types.effort import LARGEST_PATTERN, Amounts, Effort, compiled_kibibytes, effort_of
 from common.event_types.errors import InvalidSchemaError
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,21 +29,25 @@ MOST_CHECKS = 1000
 """So many subschemas may be applied to one and the same value. Without a bound a few hundred bytes of references to
 references ask for more than a computer has time for."""
 
-_LONGEST_CHAIN = 64  # of subschemas that apply one another to the same value: each takes a part of the stack
-_DEEPEST_DATA = 32
+MOST_EFFORT = 200_000
+"""Units of `common.event_types.effort` that any event may cost: twenty milliseconds at the worst."""
+
+MOST_EFFORT_OF_A_BYTE = 40
+"""Units more for each byte of its data: a second or two at the worst for 256 KiB."""
+
+VERSIONS_WORTH = 4
+"""All versions that an event is held against may cost so many times what one of them may."""
+
+_LITTLE = Amounts(values=10, characters=100, name_characters=100)
+_BYTES_OF_LITTLE = 300
 _ENUM_VALUES_OF_A_CHECK = 10
 _QUOTED = 500  # characters
 # One fixed meaning of references, by pointers within the schema, is what the bounds rest on.
-_UNSUPPORTED = (
-    "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary", "dependencies",
-)  # fmt: skip
-_ONLY_AT_THE_ROOT = ("$id", "$schema")
+_UNSUPPORTED = frozenset(
+    ("$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary", "dependencies")
+)
+_UNSUPPORTED_BELOW_THE_ROOT = _UNSUPPORTED | {"$id", "$schema"}
 _PATTERN_OPTIONS = jsonschema_rs.RegexOptions(size_limit=128 * 1024)
-
-
-class _Part(NamedTuple):
-    schema: Mapping[str, Any]
-    applied: Applied
 
 
 def compile_schema(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
@@ -81,6 +87,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     _check_patterns(parts.values())
     _check_work(schema, parts)
     compile_schema(schema)
+    _check_effort(schema, parts)
 
 
 def collected_errors(schema: Mapping[str, Any]) -> float:
@@ -117,23 +124,50 @@ def _check_keywords(schema: Mapping[str, Any]) -> None:
         raise _not_a_schema(error) from None
 
 
-def _reachable(root: Mapping[str, Any]) -> dict[int, _Part]:
-    """All subschemas that are ever applied, by their `id`; those that are just true or false cost nothing."""
-    found: dict[int, _Part] = {}
+def most_effort(size: int) -> int:
+    """Units of `common.event_types.effort` that one version may cost, for data of that many bytes of JSON."""
+    return MOST_EFFORT + MOST_EFFORT_OF_A_BYTE * size
+
+
+def surely_checked_bytes(versions: Sequence[Effort]) -> float:
+    """How large data may be that cost no more than they may, whatever they are; `versions` are those of their type."""
+    each = [effort.of_a_byte for effort in versions]
+    more = max(*each, sum(each) / VERSIONS_WORTH) - MOST_EFFORT_OF_A_BYTE
+    return MOST_EFFORT / more if more > 0 else math.inf
+
+
+def find_effort(schema: Mapping[str, Any]) -> Effort:
+    """What holding data against `schema` costs, if `compile_schema` takes it.
+
+    Raises:
+        InvalidSchemaError: nobody can tell, as it was taken before there were such limits.
+    """
+    try:
+        return effort_of(schema, _reachable(schema, trusted=True))
+    except (AttributeError, TypeError):
+        raise InvalidSchemaError("is no schema in a part that it refers to") from None
+
+
+def _reachable(root: Mapping[str, Any], *, trusted: bool = False) -> dict[int, Part]:
+    """All subschemas that are ever applied, by their `id`; those that are just true or false cost nothing.
+
+    Of a `trusted` schema it is known that they are schemas: to make sure takes most of the time.
+    """
+    found: dict[int, Part] = {}
     referred: set[int] = set()
     waiting: list[Schema] = [root]
     while waiting:
         schema = waiting.pop()
         if isinstance(schema, bool) or id(schema) in found:
             continue
-        for keyword in (*_UNSUPPORTED, *(_ONLY_AT_THE_ROOT if schema is not root else ())):
-            if keyword in schema:
-                raise InvalidSchemaError(f"{keyword} is not supported here")
-        if id(schema) in referred:
+        unsupported = _UNSUPPORTED if schema is root else _UNSUPPORTED_BELOW_THE_ROOT
+        if not unsupported.isdisjoint(schema):
+            raise InvalidSchemaError(f"{min(unsupported & schema.keys())} is not supported here")
+        if id(schema) in referred and not trusted:
             # It may lie where the draft expects no schema, among examples for instance.
             _check_keywords(schema)
         inner = applied(schema, root)
-        found[id(schema)] = _Part(schema, inner)
+        found[id(schema)] = Part(schema, inner)
         waiting += inner
         if "$ref" in schema:
             referred.add(id(resolve(schema["$ref"], root)))
@@ -141,18 +175,18 @@ def _reachable(root: Mapping[str, Any]) -> dict[int, _Part]:
 
 
 def count_patterns(schema: Mapping[str, Any]) -> int:
-    """How many patterns `schema` has, of those that `MOST_PATTERNS` bounds."""
+    """How many patterns `schema` has, of those that `MOST_PATTERNS` bounds; `check_schema` has accepted it."""
     try:
-        return len(_all_patterns(_reachable(schema).values()))
-    except InvalidSchemaError:  # it was taken before there were such limits
+        return len(_all_patterns(_reachable(schema, trusted=True).values()))
+    except (InvalidSchemaError, AttributeError, TypeError):  # it was taken before there were such limits
         return MOST_PATTERNS
 
 
-def _all_patterns(parts: Iterable[_Part]) -> list[str]:
+def _all_patterns(parts: Iterable[Part]) -> list[str]:
     return [pattern for part in parts for pattern in _patterns(part.schema)]
 
 
-def _check_patterns(parts: Iterable[_Part]) -> None:
+def _check_patterns(parts: Iterable[Part]) -> None:
     patterns = _all_patterns(parts)
     if len(patterns) > MOST_PATTERNS:
         raise InvalidSchemaError(f"has at most {MOST_PATTERNS} patterns")
@@ -167,64 +201,41 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from schema.get("patternProperties", ())
 
 
-def _check_work(root: Schema, parts: Mapping[int, _Part]) -> int:
+def _check_work(root: Mapping[str, Any], parts: Parts) -> int:
     """Bound the checks of one value: of the data itself, then of a member, then of a member's member, and so on.
 
     Returns how many they are at most.
     """
-    most = 0
-    order = _bottom_up(parts)
-    checks = {
+    own = {
         key: 1 + len(part.schema.get("enum", ())) // _ENUM_VALUES_OF_A_CHECK for key, part in parts.items()
     }
-    for _ in range(_DEEPEST_DATA):
-        for key in order:
-            checks[key] += sum(checks.get(id(each), 0) for each in parts[key].applied.in_place)
-        if checks[id(root)] > MOST_CHECKS:
+    most = 0
+    for checks in by_depth(root, parts, own):
+        if checks > MOST_CHECKS:
             raise InvalidSchemaError(f"applies more than {MOST_CHECKS} subschemas to one value")
-        most = max(most, checks[id(root)])
-        checks = {key: _checks_of_a_member(part.applied, checks) for key, part in parts.items()}
-        if not any(checks.values()):
-            break
+        most = max(most, checks)
     return most
 
 
-def _checks_of_a_member(inner: Applied, checks: Mapping[int, int]) -> int:
-    most = max((checks.get(id(each), 0) for each in inner.alternatives), default=0)
-    return most + sum(checks.get(id(each), 0) for each in inner.additions)
-
-
-def _bottom_up(parts: Mapping[int, _Part]) -> list[int]:
-    """The keys of `parts`, each after those that it applies to the same value."""
-    heights: dict[int, int] = {}
-    entered: set[int] = set()
-
-    def visit(key: int, above: int) -> int:
-        if key in heights:
-            return heights[key]
-        if key in entered:
-            raise InvalidSchemaError("refers to itself for the same value, without end")
-        entered.add(key)
-        below = (
-            [visit(id(each), above + 1) for each in parts[key].applied.in_place if not isinstance(each, bool)]
-            if above < _LONGEST_CHAIN
-            else [_LONGEST_CHAIN]
+def _check_effort(root: Mapping[str, Any], parts: Parts) -> None:
+    for pattern in _all_patterns(parts.values()):
+        if compiled_kibibytes(pattern) > LARGEST_PATTERN:
+            raise InvalidSchemaError(
+                f"a pattern takes at most {LARGEST_PATTERN} KiB when compiled; maxLength is better than a repetition"
+                f" such as {{1,200}}: {pattern[:40]}"
+            )
+    asked = effort_of(root, parts).most
+    if Effort([asked]).of([_LITTLE]) > most_effort(_BYTES_OF_LITTLE):
+        raise InvalidSchemaError(
+            "asks for more work than an event may cost, even one of ten values and a text of 100 characters: too many"
+            " or too large patterns for one text or name, too much in lists, or unevaluatedProperties within each other"
         )
-        height = 1 + max(below, default=0)
-        if height > _LONGEST_CHAIN:
-            raise InvalidSchemaError(f"applies more than {_LONGEST_CHAIN} subschemas in turn to one value")
-        heights[key] = height
-        return height
-
-    for key in parts:
-        visit(key, 0)
-    return list(heights)
 
 
 def _not_a_schema(error: jsonschema_rs.ValidationError) -> InvalidSchemaError:
     detail = f"not a JSON Schema (2020-12): {error.message[:_QUOTED]}"
     if error.message.endswith('is not a "regex"'):
-        detail += "; a pattern has no look-around, no back-reference, and takes at most 128 KiB when compiled"
+        detail += "; a pattern has no look-around, no back-reference, and takes at most 64 KiB when compiled"
     return InvalidSchemaError(detail, pointer(error.instance_path))
 
 

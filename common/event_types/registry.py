@@ -3,7 +3,8 @@
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -24,11 +25,13 @@ from common.event_types.errors import (
 from common.event_types.limits import check_schema, count_patterns
 from common.event_types.signal_type import SignalType
 from common.storable import parse_storable
-from common.tenancy.tenants import Tenant, find_tenant
+from common.tenancy.tenants import Tenant, find_tenant, list_of_tenant
 
 Status = Literal["active", "deprecated", "retired"]
 Compatibility = Literal["backward", "none"]
 Connection: TypeAlias = psycopg.Connection[Any]
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+"""Opens a connection for a ``with`` block; what was done is committed when that ends well."""
 
 MOST_VERSIONS = 200
 """Of all types of a tenant together, those that are retired aside: each worker holds them in memory."""
@@ -42,6 +45,7 @@ MOST_SCHEMA_BYTES = 2 * 1024 * 1024
 MOST_PATTERNS = 256
 """Likewise, of the patterns in them."""
 
+_MOST_ATTEMPTS = 5  # each of which found that somebody else had just registered a version
 _TYPES_LOCK = 0x53535050
 
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
@@ -100,13 +104,11 @@ def list_types(connection: Connection, tenant_slug: str | None = None) -> list[S
     Raises:
         UnknownTenantError: there is no such tenant.
     """
-    tenant_id = None if tenant_slug is None else find_tenant(connection, tenant_slug).tenant_id
-    with connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
-        return cursor.execute(_sql.list_types, {"tenant_id": tenant_id}).fetchall()
+    return list_of_tenant(connection, _sql.list_types, StoredEventType, tenant_slug)
 
 
 def put_type(
-    connection: Connection,
+    connect: Connect,
     tenant_slug: str,
     name: str,
     definition: Definition,
@@ -118,46 +120,33 @@ def put_type(
     worker accepts it goes on accepting, as all versions count; with the compatibility ``backward`` the new version
     accepts by itself what the current one does (`common.event_types.compatibility`).
 
+    Schemas are checked and compared while no connection is open: it may take a good part of a second.
+
     Raises:
         UnknownTenantError: there is no such tenant.
         InvalidSchemaError: see `check_schema`.
         IncompatibleSchemaError: the compatibility is ``backward``, and the new version is a break.
-        EventTypeError: the name is not well-formed or is the platform's, or the tenant has too many versions.
+        EventTypeError: the name is not well-formed or is the platform's, the tenant has too many versions, or others
+            register one after the other meanwhile.
     """
     if _NAME.fullmatch(name) is None:
         raise EventTypeError(
             f"{name!r} is no event type: up to 100 small letters, digits, _ and ., a letter first"
         )
     check_schema(definition.schema)
-    tenant = _owner(connection, tenant_slug)
-    wanted = {
-        "tenant_id": tenant.tenant_id,
-        "event_type": name,
-        "schema": Jsonb(definition.schema),
-        "description": definition.description,
-        "signal_type": definition.signal_type.value,
-        # As PostgreSQL keeps it; what is too small for that, which it would refuse, is 0.
-        "signal_score": struct.unpack("f", struct.pack("f", definition.signal_score))[0],
-    }
-    with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
-        # Versions are numbered one after the other, and the limits are those of all types together.
-        _lock_types(connection, tenant.tenant_id)
-        if connection.execute(_sql.find_platform_type, wanted).fetchone() is not None:
-            raise EventTypeError(f"the platform has an event type {name!r} already; take another name")
-        current = cursor.execute(_sql.find_current_version, wanted).fetchone()
-        if current is not None:
-            if connection.execute(_sql.matches_version, wanted | {"version": current.version}).fetchone():
-                return current, False
-            if compatibility != "none":
-                _check_compatibility(current, definition.schema)
-        added = cursor.execute(_sql.add_version, wanted).fetchone()
-        assert added is not None
-        _check_limits(connection, tenant.tenant_id, name)
-        return added, True
+    may_follow: int | Literal["any"] | None = "any" if compatibility == "none" else None
+    for _ in range(_MOST_ATTEMPTS):
+        with connect() as connection:
+            stored, outcome = _put_version(connection, tenant_slug, name, definition, may_follow)
+        if outcome != "uncompared":
+            return stored, outcome == "added"
+        _check_compatibility(stored, definition.schema)
+        may_follow = stored.version
+    raise EventTypeError("others register versions of this type meanwhile; try again")
 
 
 def set_status(
-    connection: Connection, tenant_slug: str, name: str, version: int, status: Status
+    connect: Connect, tenant_slug: str, name: str, version: int, status: Status
 ) -> StoredEventType:
     """Deprecate or retire a version of a tenant's own type, or make it active again; workers know within seconds.
 
@@ -166,10 +155,8 @@ def set_status(
         UnknownEventTypeError: it has no such type of its own, or no such version of it.
         EventTypeError: the tenant is the platform itself, or would have too many versions that are not retired.
     """
-    tenant = _owner(connection, tenant_slug)
-    wanted = {"tenant_id": tenant.tenant_id, "event_type": name, "version": version, "status": status}
-    with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
-        _lock_types(connection, tenant.tenant_id)
+    with connect() as connection, _locked_types(connection, tenant_slug) as (tenant, cursor):
+        wanted = {"tenant_id": tenant.tenant_id, "event_type": name, "version": version, "status": status}
         comes_back = (
             status != "retired" and connection.execute(_sql.is_retired, wanted).fetchone() is not None
         )
@@ -181,8 +168,50 @@ def set_status(
     return changed
 
 
-def _lock_types(connection: Connection, tenant_id: int) -> None:
-    connection.execute(_sql.lock_types, {"lock_class": _TYPES_LOCK, "tenant_id": tenant_id})
+def _put_version(
+    connection: Connection,
+    tenant_slug: str,
+    name: str,
+    definition: Definition,
+    may_follow: int | Literal["any"] | None,
+) -> tuple[StoredEventType, Literal["added", "same", "uncompared"]]:
+    """The version that now is the current one, or the one that `definition` has yet to be compared with.
+
+    It is added if it says something new, and follows no version or the one that it `may_follow`.
+    """
+    with _locked_types(connection, tenant_slug) as (tenant, cursor):
+        wanted = {
+            "tenant_id": tenant.tenant_id,
+            "event_type": name,
+            "schema": Jsonb(definition.schema),
+            "description": definition.description,
+            "signal_type": definition.signal_type.value,
+            # As PostgreSQL keeps it; what is too small for that, which it would refuse, is 0.
+            "signal_score": struct.unpack("f", struct.pack("f", definition.signal_score))[0],
+        }
+        if connection.execute(_sql.find_platform_type, wanted).fetchone() is not None:
+            raise EventTypeError(f"the platform has an event type {name!r} already; take another name")
+        current = cursor.execute(_sql.find_current_version, wanted).fetchone()
+        if current is not None:
+            if connection.execute(_sql.matches_version, wanted | {"version": current.version}).fetchone():
+                return current, "same"
+            if may_follow not in ("any", current.version):
+                return current, "uncompared"
+        added = cursor.execute(_sql.add_version, wanted).fetchone()
+        assert added is not None
+        _check_limits(connection, tenant.tenant_id, name)
+        return added, "added"
+
+
+@contextmanager
+def _locked_types(
+    connection: Connection, tenant_slug: str
+) -> Iterator[tuple[Tenant, psycopg.Cursor[StoredEventType]]]:
+    """A transaction in which nobody else changes the tenant's types: it numbers versions, and holds them to limits."""
+    tenant = _owner(connection, tenant_slug)
+    with connection.transaction(), connection.cursor(row_factory=class_row(StoredEventType)) as cursor:
+        connection.execute(_sql.lock_types, {"lock_class": _TYPES_LOCK, "tenant_id": tenant.tenant_id})
+        yield tenant, cursor
 
 
 def _check_limits(connection: Connection, tenant_id: int, name: str) -> None:

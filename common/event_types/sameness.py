@@ -1,11 +1,9 @@
 """Whether parts of two schemas mean the same, whatever their descriptions say."""
 
-from collections.abc import Callable
 from typing import Any
 
-from jsonschema_rs.canonical.json import to_string
-
 from common.event_types.documents import Schema, resolve, size
+from common.event_types.parts import Spend, canonical
 
 # They assert nothing.
 _ANNOTATIONS = frozenset(
@@ -23,7 +21,7 @@ _SCHEMAS = (
 class Sameness:
     """Compares parts of two schemas, each with its own targets of references; `spend` is told the effort."""
 
-    def __init__(self, old_root: Schema, new_root: Schema, spend: Callable[[int], None]) -> None:
+    def __init__(self, old_root: Schema, new_root: Schema, spend: Spend) -> None:
         self._old_root, self._new_root = old_root, new_root
         self._spend = spend
         self._entered: set[tuple[int, int]] = set()
@@ -55,4 +53,4 @@ class Sameness:
             return len(old) == len(new) and all(map(self.of_schemas, old, new))
         if keyword in _SCHEMAS_BY_NAME:
             return old.keys() == new.keys() and all(self.of_schemas(old[name], new[name]) for name in old)
-        return to_string(old) == to_string(new)
+        return canonical(old, self._spend) == canonical(new, self._spend)

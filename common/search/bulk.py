@@ -1,6 +1,6 @@
 """Writing documents in bulk, with an account of every single one of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -65,6 +65,7 @@ def write_documents(
     *,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     skip_present: bool = False,
+    check: Callable[[], object] = lambda: None,
 ) -> BulkOutcome:
     """Write `documents` with as many bulk requests as their size needs, and account for each of them.
 
@@ -79,6 +80,8 @@ def write_documents(
             request too large (413) gets it in halves.
         skip_present: ask first, and do not write what the index holds in this version or a newer one. For documents
             that are sent again and most likely there: to look is cheap, to replace a document is not.
+        check: called right before each request that writes; what it raises ends the writing, once the request that is
+            under way is over. For who may write only while a transaction lasts (`transaction_check`).
 
     Returns:
         The outcome. Nothing is raised for what the server answers or fails to answer.
@@ -92,7 +95,8 @@ def write_documents(
         for request in _requests(documents, max_request_bytes):
             away = away or sending.result()
             if away is None:
-                sending = sender.submit(send, client, request, outcome)
+                check()  # here and not in `_send`, where it would wait for the reading of the next documents
+                sending = sender.submit(send, client, request, outcome, check)
             else:
                 outcome.retry.update((document.id, away) for document in request)
         away = away or sending.result()
@@ -117,7 +121,9 @@ def _requests(documents: Iterable[Document], max_bytes: int) -> Iterator[list[Do
         yield request
 
 
-def _send_absent(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+def _send_absent(
+    client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome, check: Callable[[], object]
+) -> Failure | None:
     """Like `_send`, but what is there already is only entered into `outcome`."""
     try:
         answer = client.mget(
@@ -130,17 +136,23 @@ def _send_absent(client: Elasticsearch, request: Sequence[Document], outcome: Bu
         outcome.retry.update((document.id, failure) for document in request)
         return failure
     except ApiError:  # whatever the reason, writing them will tell
-        return _send(client, request, outcome)
+        check()
+        return _send(client, request, outcome, check)
     absent = []
     for document, found in zip(request, answer.body["docs"], strict=True):
         if found.get("found") and found["_version"] >= DOCUMENT_VERSION:
             outcome.ok.add(document.id)
         else:
             absent.append(document)
-    return _send(client, absent, outcome) if absent else None
+    if not absent:
+        return None
+    check()
+    return _send(client, absent, outcome, check)
 
 
-def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+def _send(
+    client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome, check: Callable[[], object]
+) -> Failure | None:
     """Send one request and enter its items into `outcome`; the failure, if the request failed as a whole."""
     try:
         answer = client.bulk(
@@ -151,7 +163,7 @@ def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutco
         failure = Failure(None, type(error).__name__)
     except ApiError as error:
         if error.meta.status == 413:
-            return _send_halves(client, request, outcome)
+            return _send_halves(client, request, outcome, check)
         # Whatever the status: a document is refused by the answer to its own item and in no other way.
         failure = Failure(error.meta.status, str(error)[:_MAX_REASON_CHARACTERS])
     else:
@@ -165,14 +177,18 @@ def _send(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutco
     return failure
 
 
-def _send_halves(client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome) -> Failure | None:
+def _send_halves(
+    client: Elasticsearch, request: Sequence[Document], outcome: BulkOutcome, check: Callable[[], object]
+) -> Failure | None:
     if len(request) == 1:
         outcome.refused[request[0].id] = Failure(413, "larger than the server takes in one request")
         return None
     middle = len(request) // 2
-    failure = _send(client, request[:middle], outcome)
+    check()
+    failure = _send(client, request[:middle], outcome, check)
     if failure is None:
-        return _send(client, request[middle:], outcome)
+        check()
+        return _send(client, request[middle:], outcome, check)
     outcome.retry.update((document.id, failure) for document in request[middle:])
     return failure
 

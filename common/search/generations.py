@@ -5,9 +5,10 @@ both. Who writes documents reads what holds and keeps it from changing until the
 waits until nobody writes by what held before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -100,6 +101,15 @@ def share_generations(connection: _Connection) -> Generations:
     """
     connection.execute(_sql.share_indices, {"lock_key": _INDICES_LOCK})
     return read_generations(connection)
+
+
+def transaction_check(connection: _Connection) -> Callable[[], object]:
+    """What raises psycopg.Error once the connection's transaction has ended; to be called right before each request.
+
+    A writer of documents that slept may have been given up by the server meanwhile, and then nobody waits for it. So it
+    must not send what it read before: for `common.search.bulk.write_documents`, one round trip a request.
+    """
+    return partial(connection.execute, _sql.sign_of_life)
 
 
 def claim_generations(connection: _Connection) -> None:

@@ -9,3 +9,6 @@ SELECT pg_advisory_xact_lock(%(lock_key)s);
 
 -- name: list_generations
 SELECT month, generation, rebuilding FROM search_indices;
+
+-- name: sign_of_life
+SELECT 1;

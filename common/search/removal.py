@@ -1,6 +1,6 @@
 """Removing documents whose signals PostgreSQL no longer has: of customers that were erased, of expired events."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -10,12 +10,14 @@ from common.database.queries import Queries
 from common.errors import SearchUnavailableError
 from common.search.client import translated_errors
 from common.search.indices import refresh
+from common.search.listing import list_documents
+from common.search.marks import move_marks
 from common.search.template import ALIAS
 
 _ALL_INDICES = f"{ALIAS}-*"
-_PAGE = 1000
 
-# Above any that a document is written with: a request of a dead writer that arrives late writes nothing any more.
+# Above any that a document is written with: a request of a dead writer that arrives late writes nothing any more. For
+# a minute (index.gc_deletes), and whether or not there was a document to delete.
 _REMOVED_VERSION = 2**53 - 1
 
 _sql = Queries(__package__, "removal.sql")
@@ -48,7 +50,10 @@ def remove_documents(
     removed = 0
     while True:
         refresh(client, _ALL_INDICES)
-        found = sum(_remove(connection, client, tenant_id, documents) for documents in _pages(client, query))
+        found = sum(
+            remove_orphans(connection, client, tenant_id, documents)
+            for documents in list_documents(client, _ALL_INDICES, query)
+        )
         if not found:  # and what lay between two pages, or in another index, is found by the next round
             break
         removed += found
@@ -56,19 +61,28 @@ def remove_documents(
     return removed
 
 
-def _remove(
+def remove_orphans(
     connection: psycopg.Connection[Any],
     client: Elasticsearch,
     tenant_id: int,
     documents: Collection[tuple[str, str]],
 ) -> int:
-    """Delete those of `documents`, by index and id, whose signals are gone."""
+    """Delete those of a tenant's `documents`, by index and id, whose signals are gone.
+
+    What a dead writer's request may still write, too: name it, whether or not it is there yet.
+
+    Returns:
+        How many were there.
+
+    Raises:
+        SearchUnavailableError: the server is away or busy; some may be deleted.
+    """
     signal_ids = sorted({signal_id for _, signal_id in documents})
     stored = connection.execute(_sql.list_stored, {"tenant_id": tenant_id, "signal_ids": signal_ids})
     gone = set(signal_ids) - {signal_id for (signal_id,) in stored}
     if not gone:
         return 0
-    connection.execute(_sql.forget_marks, {"signal_ids": sorted(gone)})
+    move_marks(connection, client, gone)
     operations = [
         {
             "delete": {
@@ -90,30 +104,3 @@ def _remove(
             f"Elasticsearch did not delete {len(failed)} documents ({failed[:1] or 'no answer'}); they are tried again"
         )
     return statuses.count(200)
-
-
-def _pages(client: Elasticsearch, query: Mapping[str, Any]) -> Iterator[list[tuple[str, str]]]:
-    after: list[Any] | None = None
-    while True:
-        with translated_errors():
-            answer = client.search(
-                index=_ALL_INDICES,
-                query=query,
-                size=_PAGE,
-                source=False,
-                sort=[
-                    {name: {"order": "asc", "unmapped_type": kind}}
-                    for name, kind in (("received_at", "date"), ("signal_id", "keyword"))
-                ],
-                search_after=after,
-                track_total_hits=False,
-                ignore_unavailable=True,
-                allow_no_indices=True,
-                # Half an answer would leave documents that nobody looks for again.
-                allow_partial_search_results=False,
-            )
-        hits = answer["hits"]["hits"]
-        if not hits:
-            return
-        yield [(hit["_index"], hit["_id"]) for hit in hits]
-        after = hits[-1]["sort"]

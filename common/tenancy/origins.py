@@ -2,7 +2,7 @@
 
 import re
 
-from common.tenancy.errors import TenantError
+from common.tenancy.errors import InvalidOriginError
 
 _ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://"  # apps have schemes of their own
@@ -11,16 +11,17 @@ _ORIGIN = re.compile(
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def parse_origin(text: str) -> str:
+def parse_origin(text: str, path: str = "") -> str:
     """The origin that `text` means, as browsers write it: small letters, and no port where it is the scheme's own.
 
     Raises:
-        TenantError: it is no origin; a path, ``*`` or ``null`` is none.
+        InvalidOriginError: it is no origin, a JSON Pointer to which is `path`; a path, ``*`` or ``null`` is none.
     """
     match = _ORIGIN.fullmatch(text.strip().lower())
     if match is None:
-        raise TenantError(
-            f"{text!r} is no origin of a web page, such as https://shop.example or http://localhost:3000"
+        raise InvalidOriginError(
+            f"{text!r} is no origin of a web page, such as https://shop.example or http://localhost:3000",
+            path,
         )
     scheme, place, port = match.groups()
     if port is not None and port == _DEFAULT_PORTS.get(scheme):

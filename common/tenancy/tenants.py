@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, LiteralString, TypeAlias, TypeVar, get_args
 
 import psycopg
 from psycopg.rows import class_row
@@ -18,6 +18,7 @@ PLANS: tuple[Plan, ...] = get_args(Plan)
 MOST_RETENTION_DAYS = 36_500
 
 Connection: TypeAlias = psycopg.Connection[Any]
+Row = TypeVar("Row")
 
 _sql = Queries(__package__, "tenants.sql")
 
@@ -64,6 +65,19 @@ def find_tenant(connection: Connection, slug: str) -> Tenant:
     return tenant
 
 
+def list_of_tenant(
+    connection: Connection, statement: LiteralString, row: type[Row], slug: str | None, **more: object
+) -> list[Row]:
+    """What `statement`, with the parameters ``tenant_id`` and `more`, finds of one tenant or, without a slug, of all.
+
+    Raises:
+        UnknownTenantError: there is no such tenant.
+    """
+    tenant_id = None if slug is None else find_tenant(connection, slug).tenant_id
+    with connection.cursor(row_factory=class_row(row)) as cursor:
+        return cursor.execute(statement, {"tenant_id": tenant_id, **more}).fetchall()
+
+
 def list_tenants(
     connection: Connection, *, after: int | None = None, limit: int | None = None
 ) -> list[Tenant]:
@@ -103,13 +117,15 @@ def change_tenant(
 
     Raises:
         UnknownTenantError: there is none.
-        TenantError: it is deleted, an origin is not that of a web page, or no event can be kept for so many days.
+        InvalidOriginError: an origin is not that of a web page.
+        TenantError: it is deleted, which leaves nothing but the retention to change; or no event can be kept for so
+            many days.
     """
     if retention_days is not None and not 0 <= retention_days <= MOST_RETENTION_DAYS:
         raise TenantError(
             f"events are kept for 1 to {MOST_RETENTION_DAYS} days; 0 means as long as their partitions"
         )
-    origins = None if allowed_origins is None else list(dict.fromkeys(map(parse_origin, allowed_origins)))
+    origins = None if allowed_origins is None else _parse_origins(allowed_origins)
     with connection.cursor(row_factory=class_row(Tenant)) as cursor:
         changes = {
             "slug": slug,
@@ -127,7 +143,8 @@ def change_tenant(
 def set_status(connection: Connection, slug: str, status: Status) -> Tenant:
     """Suspend a tenant, let it go on, or delete it, which is for good; within 2 seconds everybody knows.
 
-    Its data stays: what it sent before still arrives, and goes with retention.
+    Its data stays: what it sent before still arrives. That of a deleted one goes when the retention of the platform or
+    its own is over, and then its customers do (worker/maintenance.py); without either it stays for good.
 
     Raises:
         UnknownTenantError: there is none.
@@ -142,3 +159,9 @@ def set_status(connection: Connection, slug: str, status: Status) -> Tenant:
         return found
     what = "is the platform itself" if found.tenant_id == 0 else "is deleted, for good"
     raise TenantError(f"tenant {slug!r} {what}")
+
+
+def _parse_origins(texts: Sequence[str]) -> list[str]:
+    """The origins, each once."""
+    parsed = (parse_origin(text, f"/allowed_origins/{index}") for index, text in enumerate(texts))
+    return list(dict.fromkeys(parsed))

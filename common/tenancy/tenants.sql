@@ -23,10 +23,11 @@ WHERE slug = %(slug)s AND status <> 'deleted' AND tenant_id <> 0
 RETURNING tenant_id, slug, name, status, status_since, plan, allowed_origins, retention_days, created_at;
 
 -- name: change_tenant
--- What is NULL stays as it is; and a tenant that is deleted stays as it was.
+-- What is NULL stays as it is; and a tenant that is deleted stays as it was, but for how long its data is kept.
 UPDATE tenants
-SET plan = coalesce(%(plan)s, plan),
+SET plan = coalesce(%(plan)s::text, plan),
     allowed_origins = coalesce(%(allowed_origins)s::text[], allowed_origins),
     retention_days = nullif(coalesce(%(retention_days)s, retention_days, 0), 0)
-WHERE slug = %(slug)s AND status <> 'deleted'
+WHERE slug = %(slug)s
+  AND (status <> 'deleted' OR (%(plan)s::text IS NULL AND %(allowed_origins)s::text[] IS NULL))
 RETURNING tenant_id, slug, name, status, status_since, plan, allowed_origins, retention_days, created_at;

@@ -1,6 +1,7 @@
 """``sspp event-types``: what kinds of events there are."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +67,7 @@ def add(
     """Give a tenant an event type of its own, or its next version; it need not know any code."""
     parsed = parse_schema(schema.read_bytes())
     definition = Definition(parsed, str(parsed.get("description", "")), signal_type, signal_score)
-    with database(env_file) as connection:
-        stored, is_new = put_type(connection, tenant, name, definition, compatibility)
+    stored, is_new = put_type(partial(database, env_file), tenant, name, definition, compatibility)
     typer.echo(f"{'added' if is_new else 'is there already:'} {name} v{stored.version}")
 
 
@@ -86,6 +86,5 @@ def status_(
     env_file: DatabaseEnvFile = None,
 ) -> None:
     """Deprecate or retire a version of a tenant's event type, or make it active again."""
-    with database(env_file) as connection:
-        set_status(connection, tenant, name, version, status)
+    set_status(partial(database, env_file), tenant, name, version, status)
     typer.echo(f"{name} v{version} is {status}")

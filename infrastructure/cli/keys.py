@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from common.clock import system_clock
-from common.tenancy.keys import create_key, list_keys, revoke_key, rotate_key
+from common.tenancy.keys import MOST_DAYS, create_key, list_keys, revoke_key, rotate_key
 from infrastructure.cli.console import AsJson, Command, Commands, DatabaseEnvFile, database, show
 
 keys = typer.Typer(cls=Commands, no_args_is_help=True, help="The API keys of tenants.")
@@ -22,12 +22,18 @@ Prefix = Annotated[
 def create(
     tenant: Tenant,
     scope: Annotated[
-        list[str], typer.Option(help="ingest, read, tenant_admin or admin; give it once for each.")
+        list[str],
+        typer.Option(
+            help="ingest, read, tenant_admin or, for the platform's own tenant, admin; give it once for each."
+        ),
     ],
     name: Annotated[str, typer.Option(help="What the key is for, in a word.")] = "",
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Never, if not given.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="Never, if not given.")
+    ] = None,
     publishable: Annotated[
-        bool, typer.Option("--publishable", help="For web pages: everybody can read it, it can only ingest.")
+        bool,
+        typer.Option("--publishable", help="For web pages: everybody can read it, it only sends events."),
     ] = False,
     env_file: DatabaseEnvFile = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``sspp partitions``: the monthly partitions of events and signals."""
+"""``sspp partitions``: the monthly partitions of events, signals and the log of API calls."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -10,7 +10,9 @@ from common.database.partitions import default_rows, drop_expired, ensure_partit
 from infrastructure.cli.console import AsJson, Commands, DatabaseEnvFile, database, show
 
 partitions = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="The monthly partitions of events and signals."
+    cls=Commands,
+    no_args_is_help=True,
+    help="The monthly partitions of events, signals and the log of API calls.",
 )
 
 
@@ -48,14 +50,15 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     env_file: DatabaseEnvFile = None,
 ) -> None:
-    """Drop the events and signals of older months, for good.
+    """Drop the events, signals and logged API calls of older months, for good, and what was refused then.
 
     What customers add up to stays. Upkeep does the same by itself if SSPP_RETENTION_MONTHS is set, and
     deletes row by row what single tenants keep for less time (sspp tenants change --retention-days).
     """
     if not yes:
         typer.confirm(
-            f"Delete all events and signals but those of the last {keep_months} months?", abort=True
+            f"Delete all events, signals and logged API calls but those of the last {keep_months} months?",
+            abort=True,
         )
     with database(env_file) as connection:
         expired = drop_expired(connection, now=system_clock(), retention_months=keep_months)

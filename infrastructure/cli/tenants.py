@@ -1,10 +1,12 @@
 """``sspp tenants``: the companies whose events the platform takes in."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from common.clock import system_clock
 from common.tenancy.tenants import (
     MOST_RETENTION_DAYS,
     Plan,
@@ -16,6 +18,7 @@ from common.tenancy.tenants import (
 )
 from common.tenancy.usage import events_this_month
 from infrastructure.cli.console import AsJson, Command, Commands, DatabaseEnvFile, database, show
+from infrastructure.database.usage import recount as recount_usage
 
 tenants = typer.Typer(
     cls=Commands, no_args_is_help=True, help="The companies whose events the platform takes in."
@@ -113,9 +116,35 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     env_file: DatabaseEnvFile = None,
 ) -> None:
-    """End a tenant for good: its keys are as if they did not exist. Its data goes with retention."""
+    """End a tenant for good: its keys are as if they did not exist.
+
+    Its data goes with the platform's retention (SSPP_RETENTION_MONTHS). To have it gone sooner, or at all where the
+    platform keeps everything: sspp tenants change SLUG --retention-days 1. When that time is over for all it sent, its
+    customers go too.
+    """
     if not yes:
         typer.confirm(f"Delete tenant {slug}, for good?", abort=True)
     with database(env_file) as connection:
         set_status(connection, slug, "deleted")
     typer.echo(f"deleted {slug}")
+
+
+@tenants.command(cls=Command)
+def recount(
+    month: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m"], metavar="YYYY-MM", help="Of received_at, in UTC. Default: this month."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    env_file: DatabaseEnvFile = None,
+) -> None:
+    """Raise the usage of a month to the events of it that are stored, and show what was missing.
+
+    Only workers of releases without plans leave something uncounted. It reads the whole month of the log, and keeps
+    nobody waiting.
+    """
+    with database(env_file) as connection:
+        found = recount_usage(connection, month.replace(tzinfo=UTC) if month else system_clock())
+    show([asdict(each) for each in found], as_json=as_json)

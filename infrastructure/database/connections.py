@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from common.database.connections import SEE_ALL_ROWS
+from common.database.connections import READ_COMMITTED, SEE_ALL_ROWS
 from common.errors import DatabaseUnavailableError
 from common.store_urls import postgresql_access
 
@@ -15,15 +15,17 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @contextmanager
 def connect(database_url: str, *, read_only: bool = False) -> Iterator[Connection]:
-    """One session in autocommit mode, in UTC; closed at the end.
+    """One session in autocommit mode, in UTC, about the rows of all tenants; closed at the end.
 
-    With `read_only` the server itself refuses every write.
+    It runs with ``row_security=off``: a role that does not see all rows, as a plain owner of the tables does not, gets
+    psycopg.errors.InsufficientPrivilege from the first statement about tenants' rows, and never some of them for all
+    (docs/howto/give_processes_their_roles.md). With `read_only` the server itself refuses every write.
 
     Raises:
         SettingsError: `database_url` is not a PostgreSQL URL, or its password breaks it.
         DatabaseUnavailableError: the server cannot be reached or refuses the login.
     """
-    options = f"-c timezone=UTC {SEE_ALL_ROWS}" + (
+    options = f"-c timezone=UTC {READ_COMMITTED} {SEE_ALL_ROWS}" + (
         " -c default_transaction_read_only=on" if read_only else ""
     )
     postgresql_access(

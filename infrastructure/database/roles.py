@@ -55,22 +55,21 @@ def enable_role(connection: Connection, role: Role, password: str) -> None:
 
 
 def own_tables(connection: Connection, role: str) -> None:
-    """Let `role` do what the tables' owner may, and never what a superuser may.
+    """Let `role` do what the tables' owners may, and never what a superuser may.
 
-    It becomes a member of the role that owns them. What a superuser made it gets for its own instead: a member could
-    change to the superuser.
+    What a superuser made it gets for its own; of each other role that owns some of the tables or functions it becomes a
+    member. Of a superuser it does not: a member could change to it.
 
     Raises:
         psycopg.errors.InsufficientPrivilege: the connection's role may not do that.
         psycopg.errors.LockNotAvailable: others hold the tables.
     """
-    owner, is_superuser = connection.execute(_sql.find_owner).fetchone() or (role, False)
-    if owner == role or is_superuser:
+    with connection.transaction():
         connection.execute(sql.SQL(_sql.give_to_role).format(role=sql.Literal(role)))
-    else:
-        connection.execute(
-            sql.SQL(_sql.act_as_owner).format(role=sql.Identifier(role), owner=sql.Identifier(owner))
-        )
+        for (owner,) in connection.execute(_sql.list_other_owners, {"role": role}).fetchall():
+            connection.execute(
+                sql.SQL(_sql.act_as_owner).format(role=sql.Identifier(role), owner=sql.Identifier(owner))
+            )
 
 
 def enable_process_roles(connection: Connection, password_of: Callable[[Role], str]) -> None:

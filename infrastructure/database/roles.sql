@@ -7,11 +7,21 @@ ALTER ROLE {role} BYPASSRLS;
 -- name: act_as_owner
 GRANT {owner} TO {role};
 
--- name: find_owner
-SELECT pg_get_userbyid(relowner),
-       EXISTS (SELECT FROM pg_roles WHERE rolsuper AND pg_has_role(relowner, pg_roles.oid, 'MEMBER'))
-FROM pg_class
-WHERE oid = 'events'::regclass;
+-- name: list_other_owners
+-- Whose the schema's tables and functions are, but for what extensions made.
+SELECT DISTINCT pg_get_userbyid(owner)
+FROM (
+    SELECT relowner, oid, 'pg_class'::regclass
+    FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL
+    SELECT proowner, oid, 'pg_proc'::regclass
+    FROM pg_proc
+    WHERE pronamespace = current_schema()::regnamespace
+) AS objects (owner, object, catalog)
+WHERE owner <> (SELECT oid FROM pg_roles WHERE rolname = %(role)s)
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = catalog AND objid = object AND deptype = 'e')
+ORDER BY 1;
 
 -- name: give_to_role
 -- What a superuser, or who can become one, has made here becomes the role's own. Sequences of columns go with their tables,

@@ -9,7 +9,7 @@ from common.errors import SearchUnavailableError
 from common.search.bulk import Failure, Written, write_documents
 from common.search.documents import SignalRow, document
 from common.search.failures import record_failures
-from common.search.generations import share_generations
+from common.search.generations import share_generations, transaction_check
 from common.search.indices import ensure_indices
 from infrastructure.database.connections import Connection
 from infrastructure.search.patience import patiently
@@ -86,7 +86,8 @@ class Copier:
                     return rows, None
                 ensure_indices(self._client, rebuild.indices)
                 left = [document(row, target) for row in rows if row.signal_id not in taken]
-                outcome = write_documents(self._client, left, skip_present=skip_present)
+                check = transaction_check(self._connection)
+                outcome = write_documents(self._client, left, skip_present=skip_present, check=check)
                 refused.update(outcome.refused)
                 taken.update(outcome.ok, outcome.refused)
                 if outcome.retry:

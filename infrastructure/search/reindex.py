@@ -12,6 +12,7 @@ follow it, and the next run goes on from there.
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -27,12 +28,14 @@ from common.search.client import READ_TIMEOUT_SECONDS, translated_errors
 from common.search.documents import DOCUMENT_VERSION
 from common.search.generations import claim_generations, read_generations
 from common.search.indices import drop_unused_indices, ensure_indices, newest_generation, refresh
+from common.search.marks import rewrite_newest
 from common.search.template import TEMPLATE_VERSION
 from infrastructure.database.connections import Connection
 from infrastructure.search.copying import Copier
 from infrastructure.search.patience import patiently
 from infrastructure.search.rebuilds import Rebuild, ReindexError
 from infrastructure.search.reindex_progress import Progress
+from infrastructure.search.verify import MonthReport, Task, Verifier
 
 _PAGE_SIGNALS = 500  # what memory holds of them, and copies again after an interruption
 # A server that loses documents while they are copied gets them again, so many times in all.
@@ -166,14 +169,30 @@ class Reindexer:
 
     def _count_missing(self, rebuild: Rebuild) -> int:
         """How many documents the new index lacks at least; none if it is not positive."""
-        # First what is expected, then what is there: documents only become more.
+        # First what is expected, then what is there: so new documents look like none that are lost.
         row = self._connection.execute(
             _sql.count_expected, {"month": rebuild.indices.month, **rebuild.span}
         ).fetchone()
+        expected, being_deleted = (int(row[0]), bool(row[1])) if row else (0, False)
         ensure_indices(self._client, rebuild.indices)
         refresh(self._client, rebuild.target)
         with translated_errors():
-            return (row[0] if row else 0) - int(self._client.count(index=rebuild.target)["count"])
+            missing = expected - int(self._client.count(index=rebuild.target)["count"])
+        if missing <= 0 and not being_deleted:
+            return missing
+        # Numbers alone do not tell: documents that are still to be deleted hide as many that are missing, and those
+        # that just were look like missing ones.
+        return self._find_missing(rebuild)
+
+    def _find_missing(self, rebuild: Rebuild) -> int:
+        """How many documents the new index lacks, signal by signal."""
+        verifier = Verifier(self._connection, self._client, self._progress)
+        report = MonthReport(f"{rebuild.indices.month:%Y-%m}", rebuild.target)
+        task = Task(rebuild.indices.month, rebuild.target, rebuild.signals)
+        with closing(verifier.compare(task, report)) as found:
+            for _ in found:
+                pass  # they are counted
+        return report.differences["missing"]
 
     def _switch(self, rebuild: Rebuild, newest: Written | None) -> bool:
         """Let the new index serve; False if the month expired. Nobody writes documents meanwhile.
@@ -182,7 +201,7 @@ class Reindexer:
         the alias back to the former index, which has every document as well.
 
         `newest` is from `Copier.copy_first`: the index stage looks after it from now on, and has the month sent again
-        if it is gone (worker/index_marks.py).
+        if it is gone (worker/index_marks.py). If its signal is gone, another document takes its place.
         """
         if self._connection.execute(_sql.lock_rebuild, rebuild.key).fetchone() is None:
             return False
@@ -190,6 +209,8 @@ class Reindexer:
         ensure_indices(self._client, rebuild.indices.switched())
         self._connection.execute(_sql.finish_rebuild, rebuild.key)
         self._connection.execute(_sql.delete_mark, {"index_name": rebuild.indices.serving})
+        if newest and not self._is_stored(newest.highest_id):
+            newest = rewrite_newest(self._connection, self._client, rebuild.target)
         if newest:
             self._connection.execute(
                 _sql.record_mark,
@@ -202,6 +223,10 @@ class Reindexer:
             )
         self._connection.execute(_sql.forget_old_failures, {"month": rebuild.indices.month, **rebuild.span})
         return True
+
+    def _is_stored(self, signal_id: str) -> bool:
+        row = self._connection.execute(_sql.is_stored, {"signal_id": signal_id}).fetchone()
+        return row is not None and bool(row[0])
 
     def _drop_unused(self) -> None:
         drop_unused_indices(self._client, read_generations(self._connection))

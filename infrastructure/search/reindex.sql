@@ -43,7 +43,8 @@ WHERE month = %(month)s AND rebuilding = %(rebuilding)s;
 
 -- name: count_expected
 -- How many documents a complete index holds at least: all signals but those that the index stage still has to write,
--- and those that were refused since the rebuild began. One statement, so that all three are of the same moment.
+-- and those that were refused since the rebuild began. And whether it may hold some of signals that are gone, as
+-- customers are being erased or a tenant's events expire. One statement, so that all are of the same moment.
 SELECT (
     SELECT count(*) FROM signals
     WHERE received_at >= %(received_from)s AND received_at < %(received_until)s
@@ -61,6 +62,13 @@ SELECT (
     WHERE signals.received_at >= %(received_from)s
       AND signals.received_at < %(received_until)s
       AND index_failures.failed_at >= search_indices.started_at
+), EXISTS (
+    SELECT FROM erasures WHERE state <> 'done'
+) OR EXISTS (
+    SELECT FROM tenants
+    WHERE retention_days IS NOT NULL
+      AND coalesce(expired_until, '-infinity') < %(received_until)s
+      AND %(received_from)s < now() - retention_days * interval '1 day'
 );
 
 -- name: lock_rebuild
@@ -81,6 +89,9 @@ WHERE event_keys.event_key = event_key_of(index_failures.signal_id)
   AND signals.received_at < %(received_until)s
   AND search_indices.month = %(month)s
   AND index_failures.failed_at < search_indices.started_at;
+
+-- name: is_stored
+SELECT EXISTS (SELECT FROM signals_by_id(ARRAY[%(signal_id)s::uuid]));
 
 -- name: delete_mark
 DELETE FROM index_marks WHERE index_name = %(index_name)s;

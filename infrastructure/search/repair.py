@@ -9,7 +9,7 @@ from common.errors import SearchUnavailableError
 from common.search.bulk import write_documents
 from common.search.client import translated_errors
 from common.search.failures import forget_failures, record_failures
-from common.search.generations import share_generations
+from common.search.generations import share_generations, transaction_check
 from common.search.indices import Router, ensure_indices
 from infrastructure.database.connections import Connection
 from infrastructure.search.stored import StoredSignals
@@ -52,7 +52,7 @@ class Repairer:
             router = Router(self._client, share_generations(self._connection))
             rows = self._stored.find(month, signal_ids)
             documents = (made for row in rows.values() for made in router.documents(row))
-            outcome = write_documents(self._client, documents)
+            outcome = write_documents(self._client, documents, check=transaction_check(self._connection))
             tenants = {row.signal_id: row.tenant_id for row in rows.values()}
             forget_failures(self._connection, outcome.ok, tenants.values())
             record_failures(self._connection, outcome.refused, tenants)

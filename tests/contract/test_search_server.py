@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -45,14 +44,6 @@ def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
     with open_client(elasticsearch_url) as client:
         ensure_indices(client, NOVEMBER)
         yield client
-
-
-@pytest.fixture
-def free_port() -> Iterator[int]:
-    """A port that nobody answers on, held so that nobody comes to."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
 
 
 def found(client: Elasticsearch, query: dict[str, Any]) -> list[str]:
@@ -252,8 +243,8 @@ def test_the_template_may_be_ensured_by_many_at_once(elasticsearch_url: str) -> 
         assert client.indices.get_index_template(name=TEMPLATE)["index_templates"][0]["name"] == TEMPLATE
 
 
-def test_a_server_that_is_away_puts_off_everything_and_raises_nothing(free_port: int) -> None:
-    with open_client(f"http://127.0.0.1:{free_port}") as client:
+def test_a_server_that_is_away_puts_off_everything_and_raises_nothing(unserved_port: int) -> None:
+    with open_client(f"http://127.0.0.1:{unserved_port}") as client:
         outcome = write_documents(client, [document(ROW)])
 
         assert outcome.away
@@ -276,7 +267,7 @@ def test_an_index_that_is_locked_puts_off_its_own_documents_and_no_others(client
 
 
 def test_the_asynchronous_client_searches_and_says_when_the_server_is_away(
-    client: Elasticsearch, elasticsearch_url: str, free_port: int
+    client: Elasticsearch, elasticsearch_url: str, unserved_port: int
 ) -> None:
     write_documents(client, [document(ROW)])
     client.indices.refresh(index=ALIAS)
@@ -288,4 +279,4 @@ def test_the_asynchronous_client_searches_and_says_when_the_server_is_away(
 
     assert asyncio.run(count(elasticsearch_url)) == 1
     with pytest.raises(SearchUnavailableError):
-        asyncio.run(count(f"http://127.0.0.1:{free_port}"))
+        asyncio.run(count(f"http://127.0.0.1:{unserved_port}"))

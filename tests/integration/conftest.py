@@ -1,173 +1,46 @@
-"""The API in a thread of the test's process, with rows for it to read, and the ingest stage with its queue."""
+"""The API in a thread of the test's process, with rows for it to read, and the ingest stage with its queue.
 
-import json
+The tests here and below can import the modules beside this one.
+"""
+
+import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 import uvicorn
-from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 from redis import Redis
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from api_store import ApiStore
+from ingest_pipeline import IngestPipeline
+
 from api.app import create_app
 from common.database.connections import open_pool
-from common.envelope import event_key, signal_id
-from common.metrics import Metrics
-from common.queue.queued_bytes import count_on
-from common.queue.streams import DEPTH_KEY, Record, encode_entry, entry_size, lane_of
 from common.redis import open_redis
-from common.search.client import open_client
-from common.services import Services
-from common.settings import Settings, load_settings
-from common.tenancy.secrets import new_key
-from common.wakeup import Waker
-from worker.domains import DOMAINS
-from worker.guard import GuardLimits, RefusalGuard
-from worker.ingest import IngestStage
-from worker.store import Store
-from worker.validation import EventTypes
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+from common.settings import Settings
 
 
-class ApiStore:
-    """Writes what the workers would have written."""
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """To this test's database, in autocommit mode."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
 
-    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        cursor = self._connection.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
-
-    def tenant(self, slug: str) -> int:
-        [(tenant_id,)] = self.execute(
-            "INSERT INTO tenants (slug, name) VALUES (%s, %s) RETURNING tenant_id", (slug, slug)
-        )
-        return tenant_id
-
-    def key(
-        self,
-        tenant_id: int,
-        *scopes: str,
-        expires_at: datetime | None = None,
-        revoked_at: datetime | None = None,
-    ) -> str:
-        secret, prefix, digest = new_key()
-        self.execute(
-            "INSERT INTO api_keys (tenant_id, prefix, key_hash, scopes, expires_at, revoked_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (tenant_id, prefix, digest, list(scopes), expires_at, revoked_at),
-        )
-        return secret
-
-    def event(
-        self,
-        tenant_id: int,
-        event_id: str,
-        *,
-        event_type: str = "purchase",
-        customer_id: str = "c1",
-        occurred_at: datetime = NOON,
-        received_at: datetime = NOON,
-        trace_id: str | None = None,
-        raw: str | None = None,
-        signal_type: str | None = "revenue",
-        amount: str | None = "49.90",
-        data: str = '{"amount": 49.90}',
-        batch_id: int = 1,
-    ) -> uuid.UUID:
-        """An event with its one signal, or none with `signal_type` None; returns the signal's id."""
-        key = event_key(tenant_id, event_id)
-        raw = raw or json.dumps({"event_id": event_id, "event_type": event_type, "data": {}})
-        self.execute("INSERT INTO event_keys VALUES (%s, %s, %s)", (key, tenant_id, received_at))
-        self.execute(
-            "INSERT INTO events (event_key, received_at, batch_id, tenant_id, event_id, event_type, customer_id,"
-            " occurred_at, trace_id, raw) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                key,
-                received_at,
-                batch_id,
-                tenant_id,
-                event_id,
-                event_type,
-                customer_id,
-                occurred_at,
-                trace_id,
-                raw,
-            ),
-        )
-        found = signal_id(key, 0)
-        if signal_type is not None:
-            self.execute(
-                "INSERT INTO signals (signal_id, received_at, tenant_id, event_id, event_type, customer_id,"
-                " signal_type, signal_score, occurred_at, trace_id, amount, currency, data)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, 0.8, %s, %s, %s, %s, %s::jsonb)",
-                (
-                    found,
-                    received_at,
-                    tenant_id,
-                    event_id,
-                    event_type,
-                    customer_id,
-                    signal_type,
-                    occurred_at,
-                    trace_id,
-                    amount,
-                    "USD" if amount else None,
-                    data,
-                ),
-            )
-        return found
-
-    def customer(
-        self, tenant_id: int, customer_id: str, *, heat: float | None = None, **columns: Any
-    ) -> None:
-        columns = {"first_seen": NOON, "last_seen": NOON, **columns}
-        names = ", ".join(columns)
-        places = ", ".join(["%s"] * len(columns))
-        self.execute(
-            f"INSERT INTO customers (tenant_id, customer_id, heat, {names}) VALUES (%s, %s, %s, {places})",
-            (tenant_id, customer_id, heat, *columns.values()),
-        )
-
-    def rejection(
-        self,
-        tenant_id: int,
-        event_id: str,
-        *,
-        code: str = "schema_violation",
-        event_type: str = "purchase",
-        rejected_at: datetime = NOON,
-        raw: str | None = None,
-    ) -> uuid.UUID:
-        rejection_id = uuid.uuid4()
-        raw = raw or json.dumps({"event_id": event_id, "event_type": event_type, "data": {"amount": -5}})
-        self.execute(
-            "INSERT INTO rejected_events (rejection_id, tenant_id, event_id, event_type, customer_id, received_at,"
-            " rejected_at, code, detail, path, raw)"
-            " VALUES (%s, %s, %s, %s, 'c1', %s, %s, %s, 'amount is negative', '/data/amount', %s)",
-            (
-                rejection_id,
-                tenant_id,
-                event_id,
-                event_type,
-                rejected_at - timedelta(seconds=1),
-                rejected_at,
-                code,
-                raw,
-            ),
-        )
-        return rejection_id
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Redis]:
+    """Of this test's Redis; where tests are about search, of that."""
+    with open_redis(redis_url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -227,58 +100,6 @@ def api(
     """A client of the API whose key may read and send for `api_tenant`."""
     with api_serving(environment, api_store.key(api_tenant, "read", "ingest")) as client:
         yield client
-
-
-@dataclass
-class IngestPipeline:
-    """The queue, a way to run stages on it, and the database to look at."""
-
-    redis: Redis
-    pool: ConnectionPool
-    metrics: Metrics = field(default_factory=Metrics)
-    guard: RefusalGuard = field(default_factory=lambda: RefusalGuard(GuardLimits()))
-
-    def push(self, *raws: bytes, tenant: int = 7, received_at: datetime = NOON) -> None:
-        records = [Record(json.loads(raw)["event_id"], received_at, raw) for raw in raws]
-        self.push_records(records, tenant=tenant)
-
-    def push_records(self, records: list[Record], *, tenant: int = 7) -> None:
-        fields = encode_entry(tenant, records)
-        pipeline = self.redis.pipeline()
-        pipeline.xadd(lane_of(tenant), fields)
-        pipeline.hincrby(DEPTH_KEY, lane_of(tenant), len(records))
-        count_on(pipeline, {tenant: entry_size(fields)})
-        pipeline.execute()
-
-    def services(self) -> Services:
-        return Services(
-            settings=load_settings(),
-            redis=self.redis,
-            pool=self.pool,
-            search=open_client("http://127.0.0.1:1"),
-            waker=Waker(self.redis, liveness_seconds=5),
-            metrics=self.metrics,
-            clock=lambda: NOON,
-        )
-
-    def stage(self, name: str = "drain-1", store: Store | None = None) -> IngestStage:
-        store = store or Store(self.pool)
-        return IngestStage(name, self.services(), store=store, types=EventTypes(DOMAINS), guard=self.guard)
-
-    def drain(self) -> int:
-        stage, handled = self.stage(), 0
-        while count := stage.step(0):
-            handled += count
-        stage.close()
-        return handled
-
-    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        with self.pool.connection() as connection:
-            return connection.cursor(row_factory=dict_row).execute(query, parameters).fetchall()
-
-    def value(self, query: str) -> Any:
-        (row,) = self.rows(query)
-        return next(iter(row.values()))
 
 
 @pytest.fixture

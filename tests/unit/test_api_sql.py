@@ -19,11 +19,11 @@ WITHOUT_TENANT = {
     "select_outbox_backlog",
     "delete_indexed_outbox",
     "count_due",
-    "forget_marks",
 }.union(
     Queries("worker", "index_marks.sql"),
     Queries("worker", "refill.sql"),
     Queries("common.search", "generations.sql"),
+    Queries("common.search", "marks.sql"),
     Queries("common.database", "partitions.sql"),
     Queries("common.database", "transactions.sql"),
     Queries("common.database", "data_indexes.sql"),
@@ -34,7 +34,7 @@ WITHOUT_TENANT = {
 
 # A key is what finds the tenant in the first place; its use is noted by the key's own tenant, each call that is logged
 # names its own, and the log of events is looked through for the transaction's.
-ASKED_OTHERWISE = {"find_key", "note_key_uses", "insert_logs", "set_tenancy", "look_through_log"}
+ASKED_OTHERWISE = {"find_keys", "note_key_uses", "insert_logs", "set_tenancy", "look_through_log"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -32,6 +32,8 @@ def find(
         # All of them proxies: the first one is whom the request is from.
         ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
         ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["[]"], "10.0.0.1"),
+        ("10.0.0.1", ["[]:80"], "10.0.0.1"),
         ("10.0.0.1", ["'; DROP TABLE api_logs"], "10.0.0.1"),
         ("10.0.0.1", ["203.0.113.7, nonsense, 10.0.0.9"], "10.0.0.9"),
         # Nobody who is no proxy is believed.
@@ -55,6 +57,7 @@ def test_the_client_is_the_last_one_that_is_no_proxy(
         ("for=192.0.2.43;proto=https, by=10.0.0.1;for=10.0.0.9", "192.0.2.43"),
         ("for=1.1.1.1, for=203.0.113.7;by=10.0.0.9", "203.0.113.7"),
         ("for=_hidden", "10.0.0.1"),
+        ('for="[]"', "10.0.0.1"),
         ("proto=https", "10.0.0.1"),
     ],
 )

@@ -116,12 +116,43 @@ def test_a_break_is_told_with_its_place(old: Schema, new: Schema, paths: list[st
     assert all(each.detail for each in found)
 
 
-def test_schemas_that_take_too_long_to_compare_are_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.event_types.compatibility._MOST_EFFORT", 30)
+MANY = range(100)
+NAMED: Schema = {"properties": {f"p{number}": {} for number in MANY}}
+PARTED: Schema = {"allOf": [{} for _ in MANY]}
 
-    (found,) = find_incompatibilities(ORDER, ORDER)
+
+@pytest.mark.parametrize(
+    ("old", "new", "effort"),
+    [
+        (ORDER, ORDER, 30),
+        # Each name is looked for in each part.
+        (NAMED | PARTED, {"additionalProperties": {}}, 5_000),
+        ({"dependentRequired": {}, **PARTED}, {"dependentRequired": {f"p{n}": [] for n in MANY}}, 5_000),
+        # Long texts are compared, or matched, again and again.
+        (
+            {**NAMED, "additionalProperties": {"enum": ["x" * 5_000]}},
+            {"patternProperties": {f"^{number}": {"enum": ["x" * 5_000]} for number in MANY}},
+            20_000,
+        ),
+        ({"properties": {"x" * 5_000: {}}}, {"patternProperties": {f"^{n}": {} for n in MANY}}, 20_000),
+    ],
+)
+def test_schemas_that_take_too_long_to_compare_are_a_break(
+    old: Schema, new: Schema, effort: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.event_types.compatibility._MOST_EFFORT", effort)
+
+    (found,) = find_incompatibilities(old, new)
 
     assert "too intricate" in found.detail
+
+
+def test_a_schema_that_is_as_large_as_it_may_be_can_be_compared() -> None:
+    properties = {f"p{number}": {"type": "string", "maxLength": 100} for number in range(1_300)}
+    schema: Schema = {"properties": properties, "additionalProperties": False}
+    check_schema(schema)
+
+    assert find_incompatibilities(schema, copy.deepcopy(schema)) == []
 
 
 SCALARS: list[Any] = [None, True, 0, 1, 2, 1.5, "", "a", "ab"]

@@ -33,6 +33,7 @@ DATABASE_COMMANDS = [
     "tenants create",
     "tenants delete",
     "tenants list",
+    "tenants recount",
     "tenants resume",
     "tenants show",
     "tenants suspend",

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from movable_clock import MovableClock
 
 from common.queue.streams import Entry, Record, busy_lane_of, lane_of
 from worker.quiet_tenants import MOST_EVENTS_AT_ONCE, QuietTenants
@@ -16,20 +17,8 @@ def entry(tenant: int, *, busy: bool) -> Entry:
     return Entry(lane, b"1-0", tenant, (Record("e", NOW, b"{}"),))
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tenants(clock: Clock) -> QuietTenants:
+def tenants(clock: MovableClock[float]) -> QuietTenants:
     return QuietTenants(clock)
 
 
@@ -46,7 +35,9 @@ def test_quiet_tenants_alone_have_nobody_to_give_them_way(tenants: QuietTenants)
     assert not tenants.give_way
 
 
-def test_who_was_there_a_moment_ago_is_taken_to_come_back(tenants: QuietTenants, clock: Clock) -> None:
+def test_who_was_there_a_moment_ago_is_taken_to_come_back(
+    tenants: QuietTenants, clock: MovableClock[float]
+) -> None:
     tenants.note([entry(QUIET, busy=False)])
     clock.now += 9
     tenants.note([entry(BUSY, busy=True)])
@@ -56,7 +47,7 @@ def test_who_was_there_a_moment_ago_is_taken_to_come_back(tenants: QuietTenants,
     assert not tenants.give_way
 
 
-def test_a_tenant_that_is_no_longer_busy_is_quiet(tenants: QuietTenants, clock: Clock) -> None:
+def test_a_tenant_that_is_no_longer_busy_is_quiet(tenants: QuietTenants, clock: MovableClock[float]) -> None:
     tenants.note([entry(BUSY, busy=True)])
     clock.now += 11
     tenants.note([entry(BUSY, busy=False), entry(QUIET, busy=True)])

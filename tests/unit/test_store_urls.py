@@ -8,61 +8,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import SettingsError
-from common.store_urls import elasticsearch_access, mask_password, postgresql_access, redis_access
+from common.store_urls import (
+    StoreAccess,
+    elasticsearch_access,
+    mask_password,
+    postgresql_access,
+    redis_access,
+)
 
 PASSWORD = "pa55-of-no-store"
 
 
 @pytest.mark.parametrize(
-    ("url", "is_local", "channel"),
+    ("read", "url", "is_local", "channel"),
     [
-        ("postgresql://u:p@127.0.0.1/x", True, "plain"),
-        ("postgresql://u:p@localhost/x", True, "plain"),
-        ("postgresql:///x?host=/run/postgresql", True, "plain"),
-        ("postgresql://u:p@[::1]:5433/x", True, "plain"),
-        ("postgresql://u:p@db/x", False, "plain"),
-        ("postgresql://u:p@127.0.0.1,db/x", False, "plain"),
-        ("postgresql://u:p@localhost/x?hostaddr=10.0.0.5", False, "plain"),
-        ("postgresql://u:p@db/x?sslmode=prefer", False, "plain"),
-        ("postgresql://u:p@db/x?sslmode=require", False, "unverified"),
-        ("postgresql://u:p@db/x?sslmode=verify-ca", False, "unverified"),
-        ("host=db user=u sslmode=verify-full", False, "verified"),
+        (postgresql_access, "postgresql://u:p@127.0.0.1/x", True, "plain"),
+        (postgresql_access, "postgresql://u:p@localhost/x", True, "plain"),
+        (postgresql_access, "postgresql:///x?host=/run/postgresql", True, "plain"),
+        (postgresql_access, "postgresql://u:p@[::1]:5433/x", True, "plain"),
+        (postgresql_access, "postgresql://u:p@db/x", False, "plain"),
+        (postgresql_access, "postgresql://u:p@127.0.0.1,db/x", False, "plain"),
+        (postgresql_access, "postgresql://u:p@localhost/x?hostaddr=10.0.0.5", False, "plain"),
+        (postgresql_access, "postgresql://u:p@db/x?sslmode=prefer", False, "plain"),
+        (postgresql_access, "postgresql://u:p@db/x?sslmode=require", False, "unverified"),
+        (postgresql_access, "postgresql://u:p@db/x?sslmode=verify-ca", False, "unverified"),
+        (postgresql_access, "host=db user=u sslmode=verify-full", False, "verified"),
+        (redis_access, "redis://:p@127.0.0.1:6379/0", True, "plain"),
+        (redis_access, "unix:///run/redis.sock", True, "plain"),
+        (redis_access, "redis://cache", False, "plain"),
+        (redis_access, "rediss://cache", False, "verified"),
+        (redis_access, "rediss://cache?ssl_cert_reqs=none", False, "unverified"),
+        (redis_access, "rediss://cache?ssl_check_hostname=false", False, "unverified"),
+        (elasticsearch_access, "http://127.0.0.1:9200", True, "plain"),
+        (elasticsearch_access, "http://search:9200", False, "plain"),
+        (elasticsearch_access, "https://search:9200", False, "verified"),
+        (elasticsearch_access, "https://127.0.0.1.example.org", False, "verified"),
     ],
 )
-def test_what_a_url_of_postgresql_says(url: str, is_local: bool, channel: str) -> None:
-    access = postgresql_access("DATABASE_URL", url)
-
-    assert (access.is_local, access.channel) == (is_local, channel)
-
-
-@pytest.mark.parametrize(
-    ("url", "is_local", "channel"),
-    [
-        ("redis://:p@127.0.0.1:6379/0", True, "plain"),
-        ("unix:///run/redis.sock", True, "plain"),
-        ("redis://cache", False, "plain"),
-        ("rediss://cache", False, "verified"),
-        ("rediss://cache?ssl_cert_reqs=none", False, "unverified"),
-        ("rediss://cache?ssl_check_hostname=false", False, "unverified"),
-    ],
-)
-def test_what_a_url_of_redis_says(url: str, is_local: bool, channel: str) -> None:
-    access = redis_access("REDIS_URL", url)
-
-    assert (access.is_local, access.channel) == (is_local, channel)
-
-
-@pytest.mark.parametrize(
-    ("url", "is_local", "channel"),
-    [
-        ("http://127.0.0.1:9200", True, "plain"),
-        ("http://search:9200", False, "plain"),
-        ("https://search:9200", False, "verified"),
-        ("https://127.0.0.1.example.org", False, "verified"),
-    ],
-)
-def test_what_a_url_of_elasticsearch_says(url: str, is_local: bool, channel: str) -> None:
-    access = elasticsearch_access("ELASTICSEARCH_URL", url)
+def test_a_url_says_whether_its_server_is_local_and_what_protects_the_way_there(
+    read: Callable[[str, str], StoreAccess], url: str, is_local: bool, channel: str
+) -> None:
+    access = read("STORE_URL", url)
 
     assert (access.is_local, access.channel) == (is_local, channel)
 

@@ -115,7 +115,7 @@ def test_a_version_that_cannot_be_used_is_left_out() -> None:
 
 
 # Each element of a list violates all of these.
-LABORIOUS: dict[str, Any] = {"items": {"allOf": [{"minimum": number} for number in range(10, 910)]}}
+LABORIOUS: dict[str, Any] = {"items": {"allOf": [{"minimum": number} for number in range(10, 70)]}}
 
 
 def laborious(wrapped: dict[str, Any]) -> EventTypes:
@@ -135,7 +135,7 @@ def laborious(wrapped: dict[str, Any]) -> EventTypes:
     ],
 )
 @pytest.mark.timeout(30)
-def test_an_event_with_a_hundred_million_errors_is_refused_for_one(
+def test_an_event_with_millions_of_errors_is_refused_for_one(
     schema: dict[str, Any], place: str, keyword: str
 ) -> None:
     types = laborious(schema)

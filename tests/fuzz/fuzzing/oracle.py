@@ -9,8 +9,6 @@ from fuzzing.draft import Input
 from fuzzing.ledger import Ledger
 from fuzzing.wire import Answer
 
-ACCEPTED = "accepted"
-
 _INSIDES = re.compile(
     rb"Traceback|\.py\b|line \d+, in |psycopg|msgspec|elastic_transport|redis\.exceptions|<class|object at 0x"
 )

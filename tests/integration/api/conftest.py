@@ -5,31 +5,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from api_store import ApiStore
+from ingest_pipeline import IngestPipeline
 from redis import Redis
-
-from common.queue.streams import STREAMS, Entry, decode_entry
-from common.redis import open_redis
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from own_event_types import SEVEN
+
+from common.queue.streams import STREAMS, Entry, decode_entry
+from worker.guard import GuardLimits, RefusalGuard
+
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with open_redis(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def queued(redis_url: str) -> Callable[[], list[Entry]]:
+def queued(client: Redis) -> Callable[[], list[Entry]]:
     """Reads all that lies in the lanes."""
 
     def read() -> list[Entry]:
-        with open_redis(redis_url) as client:
-            found: Any = [(lane, *entry) for lane in STREAMS for entry in client.xrange(lane)]
+        found: Any = [(lane, *entry) for lane in STREAMS for entry in client.xrange(lane)]
         return [decode_entry(lane, entry_id, fields) for lane, entry_id, fields in found]
 
     return read
+
+
+@pytest.fixture
+def seven(
+    environment: dict[str, str], pipeline: IngestPipeline, api_store: ApiStore, api_serving: Any
+) -> Iterator[httpx.Client]:
+    """An API with a key of tenant seven's administrator, and a guard of its pipeline that lets all refusals pass."""
+    pipeline.guard = RefusalGuard(GuardLimits(max_share=1))
+    with api_serving(environment, api_store.key(SEVEN, "tenant_admin")) as client:
+        yield client
 
 
 @pytest.fixture

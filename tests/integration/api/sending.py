@@ -1,4 +1,4 @@
-"""Events to be sent, how to send them to an API, and how it refuses them for now."""
+"""Events to be sent, how to send them to an API with a key, and how it refuses them for now."""
 
 import json
 from typing import Any
@@ -36,9 +36,13 @@ def events(count: int, prefix: str = "e", size: int = 200) -> bytes:
     )
 
 
+def bearer(key: str) -> dict[str, str]:
+    """The header that shows a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
 def send(api: httpx.Client, body: bytes, key: str | None = None) -> httpx.Response:
-    headers = NDJSON | ({"Authorization": f"Bearer {key}"} if key else {})
-    return api.post("/v1/events", content=body, headers=headers)
+    return api.post("/v1/events", content=body, headers=NDJSON | (bearer(key) if key else {}))
 
 
 def problem(answer: httpx.Response) -> tuple[int, str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sending import bearer
 
 from api.audit import MOST_WAITING, AuditLog, Call
 from common.database.connections import build_async_pool
@@ -14,10 +15,6 @@ from common.metrics import Metrics
 from common.tenancy.secrets import parse_prefix
 
 EVENT = {"event_type": "purchase", "customer_id": "someone", "data": {"name": "Ada"}}
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 def logged(api_store: Any, tenant: int) -> list[tuple[Any, ...]]:
@@ -105,7 +102,7 @@ def test_calls_wait_while_postgresql_is_away_and_beyond_a_bound_they_are_dropped
     now = datetime.now(UTC)
 
     def call(number: int) -> Call:
-        return Call(now, 0, None, "GET", "/v1/x", None, 200, 1.0, "::1", "x", f"r{number}")
+        return Call(now, 0, "k7m2q4xw3p", "GET", "/v1/x", None, 200, 1.0, "::1", "x", f"r{number}")
 
     async def run() -> None:
         pool = build_async_pool(logins(database_url, "sspp_api"), application="test")

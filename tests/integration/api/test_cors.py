@@ -86,6 +86,23 @@ def test_another_tenants_origins_help_nobody(api: httpx.Client, api_store: Any, 
     assert send(api, SHOP, headers={"Authorization": "Bearer nonsense"}).status_code == 401
 
 
+def test_a_page_may_read_why_its_tenant_or_key_is_refused(
+    api: httpx.Client, api_store: Any, api_tenant: int, allow: Any, until: Any
+) -> None:
+    allow(SHOP)
+    reader = {"Authorization": f"Bearer {api_store.key(api_tenant, 'read')}"}
+    assert send(api, SHOP, headers=reader).status_code == 403
+    assert send(api, SHOP, headers=reader).headers["access-control-allow-origin"] == SHOP
+
+    api_store.execute("UPDATE plans SET requests_per_second = 1 WHERE plan = 'trial'")
+    api_store.execute("UPDATE tenants SET plan = 'trial' WHERE tenant_id = %s", (api_tenant,))
+    until(lambda: send(api, SHOP).status_code == 429)
+    answers = (send(api, SHOP) for _ in range(100))
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["access-control-allow-origin"] == SHOP
+    assert "retry-after" in refused.headers
+
+
 def test_a_tenants_administrator_says_which_origins_are_allowed(
     api: httpx.Client, api_store: Any, api_tenant: int, until: Any
 ) -> None:
@@ -97,7 +114,8 @@ def test_a_tenants_administrator_says_which_origins_are_allowed(
 
     assert change("acme", ["HTTPS://Shop.example:443"]).json()["allowed_origins"] == [SHOP]
     until(lambda: send(api, SHOP).status_code == 202, timeout=2)
-    assert change("acme", ["https://shop.example/path"]).status_code == 409
+    refused = change("acme", [SHOP, "https://shop.example/path"])
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/allowed_origins/1")
     assert change("other", [SHOP]).status_code == 404
     assert change("acme", []).json()["allowed_origins"] == []
     until(lambda: send(api, SHOP).status_code == 403, timeout=2)

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -57,6 +58,21 @@ def address(until: Any) -> Iterator[tuple[str, int]]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers wait for heads for a moment only."""
+    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+
+
+@contextmanager
+def answered(address: tuple[str, int], request: bytes = GET + b"\r\n") -> Iterator[socket.socket]:
+    """A connection whose first request was just answered well."""
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(request)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        yield connection
 
 
 def exchange(address: tuple[str, int], *pieces: bytes) -> tuple[int, Any]:
@@ -129,11 +145,8 @@ def test_what_is_no_http_is_a_problem_too(address: tuple[str, int]) -> None:
         assert (status, problem["code"], problem["status"]) == (400, "bad_request", 400)
 
 
-def test_a_head_that_does_not_arrive_in_time_is_given_up(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
-
+@pytest.mark.usefixtures("impatient")
+def test_a_head_that_does_not_arrive_in_time_is_given_up(address: tuple[str, int]) -> None:
     status, problem = exchange(address, GET)
 
     assert (status, problem["code"]) == (408, "request_timeout")
@@ -141,39 +154,28 @@ def test_a_head_that_does_not_arrive_in_time_is_given_up(
         assert connection.recv(100) == b""  # nobody asked anything: there is nothing to answer
 
 
-def test_the_head_of_a_later_request_has_to_arrive_in_time_too(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
-
-    with socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(GET + b"\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+@pytest.mark.usefixtures("impatient")
+def test_the_head_of_a_later_request_has_to_arrive_in_time_too(address: tuple[str, int]) -> None:
+    with answered(address) as connection:
         connection.sendall(GET)
         assert read_all(connection).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"\r\n\r\n\r\n"])
+@pytest.mark.usefixtures("impatient")
 def test_an_idle_connection_is_given_up_although_something_arrived_that_is_no_request(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, rest: bytes
+    address: tuple[str, int], rest: bytes
 ) -> None:
-    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
-
-    with socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(GET + b"\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    with answered(address) as connection:
         connection.sendall(rest)
         assert read_all(connection) == b""  # nobody asked anything: there is nothing to answer
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_connection_is_given_up_whose_request_was_answered_early_and_never_ends(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    address: tuple[str, int],
 ) -> None:
-    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
-
-    with socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(POST.replace(b"/", b"/early", 1))
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    with answered(address, POST.replace(b"/", b"/early", 1)) as connection:
         connection.sendall(b"5\r\nhello\r\n")
         assert read_all(connection) == b""
 

@@ -31,14 +31,16 @@ def test_a_key_is_not_stored(connection: Connection) -> None:
 
 def test_a_usable_key_is_kept(connection: Connection) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    existing = create_key(connection, "acme", "", ["ingest", "read", "admin"], tomorrow)
+    existing = create_key(connection, "acme", "", ["ingest", "read", "tenant_admin"], tomorrow)
 
     assert ensure_key(connection, "acme", "", ["ingest", "read"], existing) == existing
     assert len(list_keys(connection, "acme")) == 1
 
 
 def test_a_key_that_is_not_usable_is_replaced(connection: Connection) -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=1)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    expired = create_key(connection, "acme", "", ["read"], tomorrow)
+    connection.execute("UPDATE api_keys SET expires_at = now()")
     revoked = create_key(connection, "acme", "", ["read"])
     revoke_key(connection, "acme", str(parse_prefix(revoked)))
     forged = create_key(connection, "acme", "", ["read"])[:-8] + "AAAAAAAA"
@@ -48,7 +50,7 @@ def test_a_key_that_is_not_usable_is_replaced(connection: Connection) -> None:
         "no key",
         revoked,
         forged,
-        create_key(connection, "acme", "", ["read"], yesterday),
+        expired,
         create_key(connection, "acme", "", ["ingest"]),
         create_key(connection, "other", "", ["read"]),
     ]

@@ -37,30 +37,31 @@ def withhold_all(client: Redis) -> None:
         WithheldEvents(client).withhold([WithheldPart(entry, entry.records, reasons)])
 
 
-def test_one_tenants_flood_is_a_429_for_it_and_nothing_for_the_others(
-    serve: Any, api_store: Any, drain: Callable[[], int], until: Any
+@pytest.mark.parametrize(
+    ("limit", "refused", "another_tenants"),
+    [
+        pytest.param(
+            "SSPP_MAX_TENANT_QUEUED_BYTES", (429, "tenant_queue_full"), None, id="one tenant's flood"
+        ),
+        pytest.param("SSPP_MAX_QUEUED_BYTES", (503, "queue_full"), (503, "queue_full"), id="a full queue"),
+    ],
+)
+def test_a_flood_is_a_429_for_its_tenant_and_a_full_queue_a_503_for_all_until_workers_have_drained_it(
+    serve: Any,
+    api_store: Any,
+    drain: Callable[[], int],
+    until: Any,
+    limit: str,
+    refused: tuple[int, str],
+    another_tenants: tuple[int, str] | None,
 ) -> None:
     other = api_store.key(api_store.tenant("other"), "ingest")
-    with serve(SSPP_MAX_TENANT_QUEUED_BYTES=50_000) as api:
+    with serve(**{limit: 50_000}) as api:
         accepted, refusal = fill(api)
-        assert problem(refusal) == (429, "tenant_queue_full")
-        assert send(api, events(10), other).status_code == 202
+        assert problem(refusal) == refused
+        assert problem(send(api, events(10), other)) == another_tenants
 
-        assert drain() == accepted + 10
-
-        until(lambda: send(api, events(1)).status_code == 202)
-
-
-def test_a_full_queue_is_a_503_for_all_until_workers_have_drained_it(
-    serve: Any, api_store: Any, drain: Callable[[], int], until: Any
-) -> None:
-    other = api_store.key(api_store.tenant("other"), "ingest")
-    with serve(SSPP_MAX_QUEUED_BYTES=50_000) as api:
-        accepted, refusal = fill(api)
-        assert problem(refusal) == (503, "queue_full")
-        assert problem(send(api, events(10), other)) == (503, "queue_full")
-
-        assert drain() == accepted
+        assert drain() == accepted + (0 if another_tenants else 10)
 
         until(lambda: send(api, events(1)).status_code == 202)
 

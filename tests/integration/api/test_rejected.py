@@ -1,6 +1,5 @@
 """The routes of refused events: how they are listed, and pushed into the queue again."""
 
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -104,17 +103,15 @@ def test_many_are_replayed_in_bounded_portions(
 
 
 def test_nothing_is_marked_unless_it_is_durable(
-    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any
+    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any, unserved_port: int
 ) -> None:
     api_store.rejection(api_tenant, "r1")
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        nowhere = f"redis://127.0.0.1:{held.getsockname()[1]}/0"
-        key = api_store.key(api_tenant, "admin")
-        with api_serving({**environment, "REDIS_URL": nowhere}, key) as client:
-            answer = client.post("/v1/rejected/replay")
-            assert (answer.status_code, answer.json()["code"]) == (503, "queue_unavailable")
-            assert len(client.get("/v1/rejected").json()["items"]) == 1
+    nowhere = f"redis://127.0.0.1:{unserved_port}/0"
+    key = api_store.key(api_tenant, "admin")
+    with api_serving({**environment, "REDIS_URL": nowhere}, key) as client:
+        answer = client.post("/v1/rejected/replay")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_unavailable")
+        assert len(client.get("/v1/rejected").json()["items"]) == 1
 
 
 def test_a_body_that_makes_no_sense_is_refused(api: httpx.Client, api_store: Any, api_tenant: int) -> None:

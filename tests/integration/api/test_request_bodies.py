@@ -87,7 +87,7 @@ def test_bodies_in_hand_are_bounded_together(serve: Any, until: Any) -> None:
         connection.sendall(body[-10:])
         assert rest().startswith(b"HTTP/1.1 202 ")
         assert send(api, body).status_code == 202
-        assert "sspp_body_bytes 0.0\n" in api.get("/metrics").text
+        until(lambda: "sspp_body_bytes 0.0\n" in api.get("/metrics").text)
 
 
 def test_a_body_larger_than_all_together_may_have_gets_in_alone(serve: Any) -> None:

@@ -1,7 +1,6 @@
 """GET /v1/search, with a real search server."""
 
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,7 +9,6 @@ from typing import Any
 import httpx
 import pages
 import pytest
-from elasticsearch import Elasticsearch
 
 from common.envelope import event_key, signal_id
 from common.search.bulk import write_documents
@@ -43,48 +41,46 @@ def found_document(tenant_id: int, event_id: str, **fields: Any) -> Document:
 
 
 @pytest.fixture
-def search_client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
+def add(elasticsearch_url: str, api_tenant: int) -> Iterator[Callable[..., None]]:
+    """Writes documents, by event id, each of a purchase of `api_tenant` but for the fields that are given."""
     with open_client(elasticsearch_url) as client:
         for month in (10, 11):
             ensure_indices(client, MonthIndices(date(2026, month, 1)))
-        yield client
 
+        def write(**events: dict[str, Any]) -> None:
+            found = [
+                found_document(event_id=event_id, **{"tenant_id": api_tenant} | fields)
+                for event_id, fields in events.items()
+            ]
+            outcome = write_documents(client, found)
+            assert len(outcome.ok) == len(found), outcome
+            client.indices.refresh(index=ALIAS)
 
-def write(client: Elasticsearch, *documents: Document) -> None:
-    outcome = write_documents(client, documents)
-    assert len(outcome.ok) == len(documents), outcome
-    client.indices.refresh(index=ALIAS)
+        yield write
 
 
 ids = partial(pages.ids, path="/v1/search")
 
 
 def test_full_text_filters_facets_and_highlights(
-    api: httpx.Client, api_tenant: int, search_client: Elasticsearch
+    api: httpx.Client, api_tenant: int, add: Callable[..., None]
 ) -> None:
-    write(
-        search_client,
-        found_document(
-            api_tenant,
-            "bike",
-            data='{"note": "a <b>blue</b> bicycle", "n": 1.5}',
-            received_at=NOON + timedelta(microseconds=5),
-        ),
-        found_document(
-            api_tenant, "boat", data='{"note": "a blue boat"}', occurred_at=datetime(1, 1, 1, tzinfo=UTC)
-        ),
-        found_document(
-            api_tenant,
-            "demo",
-            event_type="demo_requested",
-            signal_type="high_intent",
-            customer_id="c2",
-            amount=None,
-            currency=None,
-            occurred_at=NOON + timedelta(hours=1),
-            received_at=datetime(2026, 10, 1, tzinfo=UTC),
-        ),
-        found_document(api_tenant + 1, "theirs", data='{"note": "a blue bicycle"}'),
+    add(
+        bike={
+            "data": '{"note": "a <b>blue</b> bicycle", "n": 1.5}',
+            "received_at": NOON + timedelta(microseconds=5),
+        },
+        boat={"data": '{"note": "a blue boat"}', "occurred_at": datetime(1, 1, 1, tzinfo=UTC)},
+        demo={
+            "event_type": "demo_requested",
+            "signal_type": "high_intent",
+            "customer_id": "c2",
+            "amount": None,
+            "currency": None,
+            "occurred_at": NOON + timedelta(hours=1),
+            "received_at": datetime(2026, 10, 1, tzinfo=UTC),
+        },
+        theirs={"tenant_id": api_tenant + 1, "data": '{"note": "a blue bicycle"}'},
     )
 
     body = api.get("/v1/search", params={"q": "blue bicycle"}).json()
@@ -121,23 +117,19 @@ def test_full_text_filters_facets_and_highlights(
 
 
 def test_pages_hold_everything_once_with_and_without_words(
-    api: httpx.Client, api_tenant: int, search_client: Elasticsearch
+    api: httpx.Client, add: Callable[..., None]
 ) -> None:
-    write(
-        search_client,
-        *(
-            found_document(
-                api_tenant,
-                f"e{number}",
-                data='{"note": "' + "blue " * (number + 1) + '"}',
-                occurred_at=NOON + timedelta(hours=number // 2),
-            )
-            for number in range(7)
-        ),
-    )
+    events = {
+        f"e{number}": {
+            "data": '{"note": "' + "blue " * (number + 1) + '"}',
+            "occurred_at": NOON + timedelta(hours=number // 2),
+        }
+        for number in range(7)
+    }
+    add(**events)
     hits = api.get("/v1/search", params={"limit": 7}).json()["items"]
     by_age = [item["event_id"] for item in hits]
-    assert sorted(by_age) == [f"e{number}" for number in range(7)]
+    assert sorted(by_age) == list(events)
     for q in ("", "blue"):
         seen: list[str] = []
         cursor: str | None = None
@@ -147,10 +139,7 @@ def test_pages_hold_everything_once_with_and_without_words(
             assert body["total"] >= 7
             seen += [item["event_id"] for item in body["items"]]
             if cursor is None:
-                late = found_document(
-                    api_tenant, f"late {q}", data='{"note": "blue"}', occurred_at=NOON + timedelta(days=1)
-                )
-                write(search_client, late)
+                add(**{f"late {q}": {"data": '{"note": "blue"}', "occurred_at": NOON + timedelta(days=1)}})
             cursor = body["next_cursor"]
             if cursor is None:
                 break
@@ -160,10 +149,8 @@ def test_pages_hold_everything_once_with_and_without_words(
     assert api.get("/v1/search", params={"limit": 1, "cursor": cursor, "q": "blue"}).status_code == 422
 
 
-def test_no_words_of_a_user_are_an_error(
-    api: httpx.Client, api_tenant: int, search_client: Elasticsearch
-) -> None:
-    write(search_client, found_document(api_tenant, "e1"))
+def test_no_words_of_a_user_are_an_error(api: httpx.Client, add: Callable[..., None]) -> None:
+    add(e1={})
     for words in (
         '"open',
         "((",
@@ -198,33 +185,25 @@ def test_without_any_index_nothing_is_found(api: httpx.Client) -> None:
 
 
 def test_search_down_stops_search_and_nothing_else(
-    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any
+    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any, unserved_port: int
 ) -> None:
     api_store.event(api_tenant, "e1")
     key = api_store.key(api_tenant, "read", "ingest")
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{held.getsockname()[1]}"
-        with api_serving({**environment, "ELASTICSEARCH_URL": nowhere}, key) as client:
-            answer = client.get("/v1/search")
-            assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert int(answer.headers["retry-after"]) >= 1
-            assert client.get("/v1/signals").status_code == 200
-            assert client.get("/v1/events/e1").status_code == 200
-            event = {"event_type": "purchase", "customer_id": "c1", "data": {}}
-            assert client.post("/v1/events", json=event).status_code == 202
-            assert client.get("/readyz").status_code == 200
+    nowhere = f"http://127.0.0.1:{unserved_port}"
+    with api_serving({**environment, "ELASTICSEARCH_URL": nowhere}, key) as client:
+        answer = client.get("/v1/search")
+        assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/v1/signals").status_code == 200
+        assert client.get("/v1/events/e1").status_code == 200
+        event = {"event_type": "purchase", "customer_id": "c1", "data": {}}
+        assert client.post("/v1/events", json=event).status_code == 202
+        assert client.get("/readyz").status_code == 200
 
 
-def test_weak_signals_can_be_left_out(
-    api: httpx.Client, api_tenant: int, search_client: Elasticsearch
-) -> None:
-    write(
-        search_client,
-        found_document(api_tenant, "weak", signal_score=0.3),
-        found_document(api_tenant, "strong", signal_score=0.9),
-    )
+def test_weak_signals_can_be_left_out(api: httpx.Client, add: Callable[..., None]) -> None:
+    add(weak={"signal_score": 0.3}, strong={"signal_score": 0.9})
 
     assert ids(api, min_score=0.5) == ["strong"]
     assert sorted(ids(api, min_score=0)) == ["strong", "weak"]

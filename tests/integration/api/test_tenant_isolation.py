@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sending import bearer
 
 from common.clock import system_clock
 from common.customers import customer_hash
@@ -109,10 +110,6 @@ def victim(environment: dict[str, str], api_store: Any) -> Victim:
         "prefix": str(parse_prefix(key)),
     }
     return Victim(tenant, key, ids)
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 def belongings(api_store: Any, tenant_id: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_a_crash_carries_them_too(api: httpx.Client, monkeypatch: pytest.MonkeyP
     async def crash(*_: object) -> None:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr("api.signals.fetch_all", crash)
+    monkeypatch.setattr("api.reading.fetch_all", crash)
     answer = api.get("/v1/signals")
 
     assert answer.status_code == 500
@@ -72,9 +72,14 @@ def test_the_documentation_may_load_exactly_what_it_consists_of(api: httpx.Clien
         for directive in page.headers["content-security-policy"].split(";")
     }
 
-    [script] = re.findall(r'<script src="([^"]*)">', page.text)
+    # Of one version, and only as it was when that version was taken.
+    pinned = (
+        r'"(https://[^"]*@\d+\.\d+\.\d+/[^"]*)" integrity="sha384-[A-Za-z0-9+/]{64}" crossorigin="anonymous">'
+    )
+    [script] = re.findall(f"<script src={pinned}", page.text)
     [inline] = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
-    [style] = re.findall(r'<link type="text/css" rel="stylesheet" href="([^"]*)">', page.text)
+    [style] = re.findall(f'<link type="text/css" rel="stylesheet" href={pinned}', page.text)
+    assert page.text.count("https://") == 2
     digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
     assert policy["script-src"] == [script, f"'sha256-{digest}'"]
     assert style in policy["style-src"]

@@ -5,7 +5,7 @@ import json
 import pickle
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from rq.utils import utcformat
 from rq.webhook import Webhook
 
 from common.queue.streams import DEPTH_KEY, Record, encode_entry, lane_of
-from common.redis import open_redis
 from common.wakeup import Waker
 from worker.own_job import OwnJob, is_job_function
 
@@ -54,12 +53,6 @@ class Trap:
 @pytest.fixture
 def trap(tmp_path: Path) -> Trap:
     return Trap(tmp_path)
-
-
-@pytest.fixture
-def client(environment: dict[str, str]) -> Iterator[Redis]:
-    with open_redis(environment["REDIS_URL"]) as client:
-        yield client
 
 
 def plant(client: Redis, queue: str, job_id: str, data: bytes, **fields: bytes) -> None:

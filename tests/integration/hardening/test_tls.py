@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -35,6 +36,10 @@ EVENT = {
     "customer_id": "c1",
     "data": {"amount": "1.00", "currency": "USD"},
 }
+
+
+# Takes the name of a variable; returns what makes the URL for a client that has certain files.
+Secured = Callable[..., Callable[..., str]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,17 @@ def encrypted(url: str, port: int, files: Files, *, with_certificate: bool = Fal
     return urlunsplit(parts._replace(scheme=scheme, netloc=place, query=urlencode(query)))
 
 
+@pytest.fixture
+def secured(environment: dict[str, str], tls_door: Any, authority: Authority) -> Secured:
+    """Sets up a door, with a certificate as `Authority.server_context` makes it, before the server of a variable."""
+
+    def secure(variable: str, **server: Any) -> Callable[..., str]:
+        url = environment[variable]
+        return partial(encrypted, url, tls_door(url, authority.server_context(**server)))
+
+    return secure
+
+
 def ask_postgresql(url: str, _files: Files) -> None:
     with connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -149,38 +165,30 @@ Ask = Callable[[str, Files], None]
 
 @STORES
 def test_a_store_is_reached_through_tls_and_only_if_the_named_authority_vouches_for_it(
-    environment: dict[str, str],
-    tls_door: Any,
+    secured: Secured,
     authority: Authority,
     tmp_path: Path,
     variable: str,
     ask: Ask,
     refusal: type[TransientError],
 ) -> None:
-    url = environment[variable]
-    port = tls_door(url, authority.server_context())
+    url_for = secured(variable)
     stranger = Authority(tmp_path / "stranger")
 
-    ask(encrypted(url, port, authority.files), authority.files)
+    ask(url_for(authority.files), authority.files)
 
     with pytest.raises(refusal, match=r"certificate .*(verify failed|not accepted: .*certificate)"):
-        ask(encrypted(url, port, stranger.files), stranger.files)
+        ask(url_for(stranger.files), stranger.files)
 
 
 @STORES
 def test_a_certificate_of_another_name_is_refused(
-    environment: dict[str, str],
-    tls_door: Any,
-    authority: Authority,
-    variable: str,
-    ask: Ask,
-    refusal: type[TransientError],
+    secured: Secured, authority: Authority, variable: str, ask: Ask, refusal: type[TransientError]
 ) -> None:
-    url = environment[variable]
-    port = tls_door(url, authority.server_context(name="elsewhere.test"))
+    url_for = secured(variable, name="elsewhere.test")
 
     with pytest.raises(refusal, match=r"does not match host name|is not valid for|IP address mismatch"):
-        ask(encrypted(url, port, authority.files), authority.files)
+        ask(url_for(authority.files), authority.files)
 
 
 @pytest.mark.parametrize(
@@ -191,41 +199,26 @@ def test_a_certificate_of_another_name_is_refused(
     ],
 )
 def test_a_client_certificate_is_shown_where_the_url_names_one(
-    environment: dict[str, str],
-    tls_door: Any,
-    authority: Authority,
-    variable: str,
-    ask: Ask,
-    refusal: type[TransientError],
+    secured: Secured, authority: Authority, variable: str, ask: Ask, refusal: type[TransientError]
 ) -> None:
-    url, files = environment[variable], authority.files
-    port = tls_door(url, authority.server_context(asks_for_certificate=True))
+    url_for = secured(variable, asks_for_certificate=True)
 
-    ask(encrypted(url, port, files, with_certificate=True), files)
+    ask(url_for(authority.files, with_certificate=True), authority.files)
     with pytest.raises(refusal):
-        ask(encrypted(url, port, files), files)
+        ask(url_for(authority.files), authority.files)
 
 
 def test_an_event_gets_from_the_api_to_the_index_over_tls_alone(
-    environment: dict[str, str],
-    tls_door: Any,
-    authority: Authority,
-    start: Any,
-    until: Any,
-    api_store: Any,
-    api_tenant: int,
+    secured: Secured, authority: Authority, start: Any, until: Any, api_store: Any, api_tenant: int
 ) -> None:
-    secured = {
-        name: encrypted(
-            environment[name], tls_door(environment[name], authority.server_context()), authority.files
-        )
-        for name in ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL")
+    urls = {
+        name: secured(name)(authority.files) for name in ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL")
     }
-    secured |= {"RQ_REDIS_URL": secured["REDIS_URL"], "CACHE_URL": secured["REDIS_URL"]}
-    secured |= {"SSPP_ELASTICSEARCH_CA_FILE": authority.files.ca}
-    api = start("api", **secured)
+    urls |= {"RQ_REDIS_URL": urls["REDIS_URL"], "CACHE_URL": urls["REDIS_URL"]}
+    changes = urls | {"SSPP_ELASTICSEARCH_CA_FILE": authority.files.ca}
+    api = start("api", **changes)
     for queue in ("ingest", "index"):
-        start(queue, **secured)
+        start(queue, **changes)
     until(api.answers, 30)
 
     headers = {"Authorization": f"Bearer {api_store.key(api_tenant, 'ingest', 'read')}"}

@@ -30,12 +30,6 @@ LAG_SECONDS = 2.0
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
 def store(database_url: str) -> Iterator[SignalStore]:
     # On a connection of its own, as what is tested may hold up the other one.
     with psycopg.connect(database_url, autocommit=True) as connection:

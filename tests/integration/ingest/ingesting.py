@@ -10,8 +10,6 @@ from common.queue.streams import lane_of
 from worker.ingest import IngestStage
 from worker.store import Store
 
-Pipeline = Any  # of tests/integration/conftest.py
-
 # Whose events a pipeline pushes, and when they are received, unless told otherwise.
 TENANT = 7
 LANE = lane_of(TENANT)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import redis.exceptions
 import structlog
-from ingesting import LANE, Pipeline, drain, purchase
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import LANE, drain, purchase
 from structlog.testing import capture_logs
 
 from common.errors import QueueUnavailableError

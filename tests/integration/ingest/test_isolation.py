@@ -1,15 +1,13 @@
 """One event that cannot be processed or stored is found and refused alone; a fault of ours refuses none."""
 
-from collections.abc import Callable
-from typing import Any
-
 import psycopg
 import pytest
-from ingesting import LANE, Pipeline, StoreFailingFor, drain, purchase, purchases
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingest_pipeline import validation_breaking_at
+from ingesting import LANE, StoreFailingFor, drain, purchase, purchases
 
-from common.queue.streams import Record, depth
+from common.queue.streams import depth
 from worker.isolation import BatchFailedError
-from worker.validation import validate
 
 
 def test_an_event_that_postgresql_cannot_hold_is_refused_alone(pipeline: Pipeline) -> None:
@@ -42,7 +40,7 @@ def test_the_guilty_event_is_found_wherever_it_stands(pipeline: Pipeline, bad: i
 def test_an_event_that_breaks_our_code_is_refused_alone(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.preparation.validate", _broken_for("e1"))
+    monkeypatch.setattr("worker.preparation.validate", validation_breaking_at("e1"))
     pipeline.push(*purchases(3))
 
     pipeline.drain()
@@ -82,12 +80,3 @@ def test_a_fault_of_the_schema_refuses_nothing_and_keeps_the_work(pipeline: Pipe
         connection.execute("ALTER TABLE customers RENAME COLUMN sums TO totals")
     assert stage.step(0) == 5
     assert pipeline.value("SELECT count(*) FROM events") == 5
-
-
-def _broken_for(prefix: str) -> Callable[..., Any]:
-    def broken(tenant_id: int, record: Record, *arguments: Any, **options: Any) -> Any:
-        if record.event_id.startswith(prefix):
-            raise ZeroDivisionError
-        return validate(tenant_id, record, *arguments, **options)
-
-    return broken

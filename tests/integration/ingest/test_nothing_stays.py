@@ -166,12 +166,6 @@ def test_nothing_stays_of_a_request_whose_body_does_not_come(
         assert_nothing_stays_of(hangs_up, 0, until)
 
 
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with open_redis(redis_url) as client:
-        yield client
-
-
 class Outage:
     """A stage whose first steps fail as `attempt` does, and its end, if that has something to do, as `at_the_end`."""
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import structlog
-from ingesting import LANE, Pipeline, drain, purchase, purchases
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import LANE, drain, purchase, purchases
 
 import worker.ingest
 from common.errors import DatabaseUnavailableError, QueueUnavailableError

@@ -1,7 +1,8 @@
 """Events that validation refuses, and the event types by which it does so."""
 
 import pytest
-from ingesting import Pipeline, drain, purchase
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import drain, purchase
 
 from common.queue.streams import depth
 

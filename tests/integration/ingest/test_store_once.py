@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ingesting import LANE, NOON, Pipeline, purchase
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import LANE, NOON, purchase
 
 from common.queue.streams import Record, depth
 

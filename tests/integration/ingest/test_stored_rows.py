@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ingesting import NOON, Pipeline, purchase
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import NOON, purchase
 
 
 def test_an_event_becomes_a_key_an_event_a_signal_a_customer_and_an_outbox_row(pipeline: Pipeline) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ingesting import LANE, Pipeline, drain, purchase, purchases
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import LANE, drain, purchase, purchases
 from redis import Redis
 from structlog.testing import capture_logs
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from ingesting import LANE, Pipeline, purchase, purchases
+from ingest_pipeline import IngestPipeline as Pipeline
+from ingesting import LANE, purchase, purchases
 from psycopg import sql
 from structlog.testing import capture_logs
 

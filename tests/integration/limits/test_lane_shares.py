@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis.asyncio
+from ingest_pipeline import IngestPipeline as Pipeline
 from redis import Redis
 
 from api.admission import Admission
@@ -31,16 +32,9 @@ from common.settings import Settings
 from common.wakeup import Waker
 from worker.quiet_tenants import MOST_EVENTS_AT_ONCE
 
-Pipeline = Any  # of conftest.py
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BUSY, QUIET = 7, 23  # in the same lane
 SHARE = 50_000
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with open_redis(redis_url) as client:
-        yield client
 
 
 def records(count: int, prefix: str = "e", size: int = 100) -> list[Record]:
@@ -181,6 +175,13 @@ def quiet_tenant(pipeline: Pipeline) -> int:
     return QUIET
 
 
+def beset_stage(pipeline: Pipeline, quiet_tenant: int) -> Any:
+    """A stage before which an event of the quiet tenant, q0, waits beside far more of the busy one."""
+    push_busy(pipeline, "b", entries=40, events=50)
+    pipeline.push(purchase("q0"), tenant=quiet_tenant)
+    return pipeline.stage()
+
+
 def is_stored(pipeline: Pipeline, event_id: str) -> bool:
     query = "SELECT count(*) FROM events WHERE tenant_id = %(tenant)s AND event_id = %(event)s"
     [row] = pipeline.rows(query, tenant=QUIET, event=event_id)
@@ -190,9 +191,7 @@ def is_stored(pipeline: Pipeline, event_id: str) -> bool:
 def test_a_quiet_tenants_event_is_stored_next_whatever_the_busy_one_has_waiting(
     pipeline: Pipeline, quiet_tenant: int
 ) -> None:
-    push_busy(pipeline, "b", entries=40, events=50)
-    pipeline.push(purchase("q0"), tenant=quiet_tenant)
-    stage = pipeline.stage()
+    stage = beset_stage(pipeline, quiet_tenant)
     while not is_stored(pipeline, "q0"):
         stage.step(0)
     stage.step(0)  # they take turns: this one is the busy tenant's
@@ -231,9 +230,7 @@ def test_a_tenant_that_is_alone_is_stored_in_long_batches(pipeline: Pipeline) ->
 def test_a_drain_whose_time_is_over_takes_nothing_more_of_quiet_tenants(
     pipeline: Pipeline, quiet_tenant: int
 ) -> None:
-    push_busy(pipeline, "b", entries=40, events=50)
-    pipeline.push(purchase("q0"), tenant=quiet_tenant)
-    stage = pipeline.stage()
+    stage = beset_stage(pipeline, quiet_tenant)
     while not stage._held:
         stage.step(0)
     pipeline.push(purchase("late"), tenant=quiet_tenant)

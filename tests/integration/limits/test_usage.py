@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from ingest_pipeline import IngestPipeline as Pipeline
 from typer.testing import CliRunner
 
 from common.errors import DatabaseUnavailableError
 from infrastructure.cli.main import app
 from worker.maintenance import fold_usage
 
-Pipeline = Any  # of conftest.py
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OCTOBER = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 from elasticsearch import Elasticsearch
+from movable_clock import MovableClock
 
 from common.search.indices import refresh
 from common.search.template import ALIAS
@@ -27,23 +28,13 @@ def event(event_id: str, customer: str = MARK, kind: str = "purchase", **data: A
     ).encode()
 
 
-class Moving:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @dataclass
 class People:
     """The API with an administrator's key of `TENANT`, and the stages of a worker, all on real servers."""
 
     pipeline: Any
     api: httpx.Client
-    clock: Moving
+    clock: MovableClock[datetime]
     search: Elasticsearch
 
     def services(self, search: Elasticsearch | None = None) -> Services:

@@ -1,19 +1,10 @@
 """Whoever deletes waits for those that may not have seen why: none of them is missed, and nobody else is waited for."""
 
-from collections.abc import Iterator
-
 import psycopg
-import pytest
 
 from common.database.transactions import RunningTransactions
 
 TAKE_NUMBER = "SELECT pg_current_xact_id()"
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 def test_one_that_runs_is_waited_for(connection: psycopg.Connection, database_url: str) -> None:

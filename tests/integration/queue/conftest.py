@@ -1,7 +1,7 @@
-"""A Redis for the tests here, and drains on it; they can import the modules `lanes` and `probing`."""
+"""Drains for the tests here, which can import the modules `lanes` and `probing`."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,8 @@ from probing import ProbeStage
 
 from common.drain import Drain
 from common.metrics import Metrics
-from common.redis import open_redis
 from common.settings import Settings, load_settings
 from common.wakeup import Waker
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with open_redis(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from common.queue.withheld import WithheldEvents
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from withholding import SEVEN, Pipeline, new_guard
+from withholding import SEVEN, Pipeline, bad, new_guard
 
 
 @pytest.fixture
@@ -23,6 +23,13 @@ def guarded(pipeline: Pipeline) -> None:
 @pytest.fixture
 def withheld(pipeline: Pipeline) -> WithheldEvents:
     return WithheldEvents(pipeline.redis)
+
+
+@pytest.fixture
+def twenty_withheld(pipeline: Pipeline, guarded: None) -> None:
+    """Tenant seven has sent twenty events that would be refused, and nothing else: they are withheld."""
+    pipeline.push(*bad(20))
+    pipeline.drain()
 
 
 @pytest.fixture

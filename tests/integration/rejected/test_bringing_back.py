@@ -34,27 +34,23 @@ def test_withheld_events_are_stored_once_their_type_exists_as_if_nothing_had_bee
     assert (withheld.events(), depth(pipeline.redis)) == ({}, {})
 
 
+@pytest.mark.usefixtures("twenty_withheld")
 def test_withheld_events_that_are_no_better_are_withheld_again_by_any_worker(
     pipeline: Pipeline, withheld: WithheldEvents
 ) -> None:
-    pipeline.push(*bad(20))
-    pipeline.drain()
-
     for _ in range(3):
         new_guard(pipeline)
         withheld.bring_some_back()
         # Few enough for a guard that has just begun to let them pass: it must not.
         pipeline.drain()
 
-    assert withheld.events() == {SEVEN: 20}
-    assert ids(pipeline, "rejected_events") == []
+    assert (withheld.events(), ids(pipeline, "rejected_events")) == ({SEVEN: 20}, [])
 
 
+@pytest.mark.usefixtures("twenty_withheld")
 def test_a_withheld_event_is_not_refused_when_the_guard_has_calmed_down(
     pipeline: Pipeline, withheld: WithheldEvents
 ) -> None:
-    pipeline.push(*bad(20))
-    pipeline.drain()
     pipeline.push(*good(100))
     pipeline.push(*bad(1, "later"))
     pipeline.drain()
@@ -132,25 +128,22 @@ def test_released_refusals_are_made(pipeline: Pipeline, withheld: WithheldEvents
     assert summary.released_until > datetime.now(UTC) + timedelta(minutes=4)
 
 
+@pytest.mark.usefixtures("twenty_withheld")
 def test_when_the_release_is_over_refusals_are_withheld_again(
     pipeline: Pipeline, withheld: WithheldEvents, until: Any
 ) -> None:
-    pipeline.push(*bad(20))
-    pipeline.drain()
     withheld.release(SEVEN, timedelta(milliseconds=1))
     until(lambda: not withheld.released({SEVEN}))
 
     pipeline.drain()
 
-    assert withheld.events() == {SEVEN: 20}
-    assert ids(pipeline, "rejected_events") == []
+    assert (withheld.events(), ids(pipeline, "rejected_events")) == ({SEVEN: 20}, [])
 
 
+@pytest.mark.usefixtures("twenty_withheld")
 def test_the_watchdog_brings_events_back_once_a_period_and_wakes_the_stage(
     pipeline: Pipeline, withheld: WithheldEvents
 ) -> None:
-    pipeline.push(*bad(20))
-    pipeline.drain()
     watchdogs = [BringBack(withheld, Waker(pipeline.redis, liveness_seconds=30)) for _ in range(2)]
 
     watchdogs[0].enqueue(pipeline.redis)
@@ -163,11 +156,10 @@ def test_the_watchdog_brings_events_back_once_a_period_and_wakes_the_stage(
     assert depth(pipeline.redis) == {}
 
 
+@pytest.mark.usefixtures("twenty_withheld")
 def test_a_worker_brings_events_back_as_it_starts_and_then_no_more(
     pipeline: Pipeline, withheld: WithheldEvents
 ) -> None:
-    pipeline.push(*bad(20))
-    pipeline.drain()
     stages = Stages(pipeline.services())
 
     stages.build("ingest", "drain-1")

@@ -48,6 +48,14 @@ def replay(client: httpx.Client, **body: Any) -> tuple[int, int]:
     return answer.status_code, answer.json().get("replayed", 0)
 
 
+def break_off_a_replay(pipeline: Any, client: httpx.Client, api_store: Any, count: int, at: str) -> None:
+    """Refuse events and replay them, as their type is there by then, but fail to mark the event `at`."""
+    refuse(pipeline, count)
+    register_visit(pipeline)
+    with failing_to_mark(api_store, at):
+        assert replay(client)[0] == 503
+
+
 def statuses(pipeline: Any) -> dict[str, int]:
     rows = pipeline.rows("SELECT status, count(*) AS events FROM rejected_events GROUP BY 1")
     return {row["status"]: row["events"] for row in rows}
@@ -97,10 +105,7 @@ def test_two_replays_at_once_share_the_work(pipeline: Any, seven: httpx.Client) 
 def test_a_replay_that_was_pushed_and_not_marked_is_repeated_without_effect(
     pipeline: Any, seven: httpx.Client, api_store: Any
 ) -> None:
-    refuse(pipeline, 3)
-    register_visit(pipeline)
-    with failing_to_mark(api_store, "e002"):
-        assert replay(seven)[0] == 503
+    break_off_a_replay(pipeline, seven, api_store, 3, at="e002")
     pipeline.drain()
     assert statuses(pipeline) == {"open": 3}
     assert_stored_once(pipeline, 3)
@@ -115,10 +120,7 @@ def test_a_replay_that_was_pushed_and_not_marked_is_repeated_without_effect(
 def test_a_replay_that_broke_off_half_way_is_taken_up_where_it_was(
     pipeline: Any, seven: httpx.Client, api_store: Any
 ) -> None:
-    refuse(pipeline, 250)
-    register_visit(pipeline)
-    with failing_to_mark(api_store, "e150"):
-        assert replay(seven)[0] == 503
+    break_off_a_replay(pipeline, seven, api_store, 250, at="e150")
     marked = statuses(pipeline)["replayed"]
     assert 0 < marked < 250
 

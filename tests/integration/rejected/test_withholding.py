@@ -1,13 +1,13 @@
 """The dead-letter guard on real Redis and PostgreSQL: which refusals it withholds, and how that is seen."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 import structlog
+from ingest_pipeline import validation_breaking_at
 from structlog.testing import capture_logs
 from withholding import (
     EIGHT,
@@ -26,11 +26,10 @@ from withholding import (
 
 from common.queue.backlog import measure_lanes
 from common.queue.queued_bytes import QueuedBytes, QueueMeter
-from common.queue.streams import STREAMS, WITHHELD_KEY, Record, depth
+from common.queue.streams import STREAMS, WITHHELD_KEY, depth
 from common.queue.withheld import Reason, WithheldEvents
 from common.redis import open_async_redis
 from worker.store import Store
-from worker.validation import validate
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -135,7 +134,7 @@ def test_faults_of_our_own_are_withheld_and_stored_by_mended_code(
     pipeline: Pipeline, withheld: WithheldEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("worker.preparation.validate", _broken_for("e"))
+        patch.setattr("worker.preparation.validate", validation_breaking_at("e"))
         pipeline.push(*(event(f"e{number}") for number in range(GRACE + 1)), *good(10))
         with capture_logs():  # rendering a trace takes long
             pipeline.drain()
@@ -169,12 +168,3 @@ def test_what_postgresql_refuses_is_withheld_too_when_it_is_too_much(
     withheld.bring_some_back()
     pipeline.drain()
     assert len(ids(pipeline, "events")) == 33
-
-
-def _broken_for(prefix: str) -> Callable[..., Any]:
-    def broken(tenant_id: int, record: Record, *arguments: Any, **options: Any) -> Any:
-        if record.event_id.startswith(prefix):
-            raise ZeroDivisionError
-        return validate(tenant_id, record, *arguments, **options)
-
-    return broken

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
+from ingest_pipeline import IngestPipeline as Pipeline
 from redis import Redis
 
 from common.queue.queued_bytes import BYTES_KEY
 from worker.guard import GuardLimits, RefusalGuard
 
-Pipeline = Any  # of tests/integration/conftest.py
 GRACE = 10
 SEVEN, EIGHT = 7, 8
 

@@ -5,19 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rq_workers import RqWorker
-
-from common.redis import open_redis
-
-
-@pytest.fixture
-def client(environment: dict[str, str]) -> Iterator[Redis]:
-    with open_redis(environment["REDIS_URL"]) as client:
-        yield client
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ Until = Callable[..., Any]
 
 
 @pytest.fixture
-def watching(client: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Watchdog]]:
+def watching(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Watchdog]]:
     monkeypatch.setattr(cron, "WATCH_SECONDS", 0.05)
     with open_services(load_settings(), application="watchdog-test") as services:
         yield lambda *queues: Watchdog(services, queues)

@@ -32,20 +32,21 @@ def project(event: Event) -> Projection:
                 score=rule.score,
                 amount=amount,
                 currency=None if amount is None else event.data["currency"],
-                revenue=_revenue(event.event_type, amount),
+                revenue=revenue(event.event_type, amount),
             ),
         )
     )
 
 
-def _amount(data: Mapping[str, Any]) -> Decimal | None:
-    # copy_abs turns -0 into 0. Unlike abs() and unary minus, the copy_ methods never round to the context.
-    return Decimal(data["amount"]).copy_abs() if "amount" in data else None
-
-
-def _revenue(event_type: str, amount: Decimal | None) -> Decimal:
+def revenue(event_type: str, amount: Decimal | None) -> Decimal:
+    """What an event of that type and amount adds to its customer's total: see `Signal`."""
     if not amount:
         return _ZERO
     if event_type == "purchase":
         return amount
     return amount.copy_negate() if event_type == "refund" else _ZERO
+
+
+def _amount(data: Mapping[str, Any]) -> Decimal | None:
+    # copy_abs turns -0 into 0. Unlike abs() and unary minus, the copy_ methods never round to the context.
+    return Decimal(data["amount"]).copy_abs() if "amount" in data else None
