@@ -21,6 +21,11 @@ class DirectRoute:
     path: str
     answer: Callable[[Request], Awaitable[Response]]
 
+    @property
+    def path_format(self) -> str:
+        """The same as `path`: what the framework calls a route's path without the types of its parameters."""
+        return self.path
+
 
 class DirectApp(FastAPI):
     """A FastAPI app that answers the requests of its direct routes without its middleware, routing and dependencies."""

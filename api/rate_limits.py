@@ -83,7 +83,9 @@ class RateLimits:
     def _lease(self, kind: _Kind, tenant_id: int, rate: int, capacity: int) -> TokenLease:
         lease = self._leases.get((kind, tenant_id))
         if lease is None or (lease.rate, lease.capacity) != (rate, capacity):  # or the plan has changed
-            lease = TokenLease(self._store, f"{kind}:{tenant_id}", rate=rate, capacity=capacity)
+            # A bucket of its own for each rate: what an old one lacks would take as long to come as at the old rate.
+            key = f"{kind}:{tenant_id}:{rate}:{capacity}"
+            lease = TokenLease(self._store, key, rate=rate, capacity=capacity)
             self._leases[kind, tenant_id] = lease
         return lease
 

@@ -96,7 +96,7 @@ class RequestContext:
 
     def _record(self, scope: Scope, received_at: datetime, status: int, seconds: float) -> None:
         # The route's template, never the path itself: ids as label values would grow without bound.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = getattr(scope.get("route"), "path_format", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count("sspp_http_requests_total", method=method, route=route, status=str(status))
         self._metrics.observe("sspp_http_request_duration_seconds", seconds, method=method, route=route)

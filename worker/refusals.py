@@ -33,8 +33,10 @@ def broke_the_code(tenant_id: int, record: Record) -> RefusedEvent:
 
 def refusal_rows(refused: Sequence[RefusedEvent]) -> dict[str, list[Any]]:
     """The columns of ``upsert_rejected_events`` in store.sql."""
-    # One row per refusal id, sorted: the same refusals in two batches lock in one order.
-    rows = dict(sorted({rejection_id(one.tenant_id, one.record): one for one in refused}.items()))
+    # One row per refusal id, the youngest: what was sent again since must not go with what is too old to keep.
+    by_age = sorted(refused, key=lambda one: one.record.received_at)
+    # Sorted: the same refusals in two batches lock in one order.
+    rows = dict(sorted({rejection_id(one.tenant_id, one.record): one for one in by_age}.items()))
     hints = [envelope_hints(one.record.raw) for one in rows.values()]
     return {
         "rejection_ids": list(rows),

@@ -45,7 +45,7 @@ def test_each_call_of_the_api_is_written_down_when_the_process_ends_at_the_lates
 
     assert logged(api_store, api_tenant) == [
         ("POST", "/v1/events", 202, prefix, None),
-        ("GET", "/v1/customers/{customer_id:path}", 404, prefix, None),
+        ("GET", "/v1/customers/{customer_id}", 404, prefix, None),
         ("POST", "/v1/rejected/replay", 403, prefix, None),
     ]
     assert logged(api_store, 0) == [

@@ -144,6 +144,23 @@ def test_another_plan_holds_within_two_seconds(serve: Any, limit: Limit, until: 
         until(lambda: "ratelimit" not in api.get("/v1/signals").headers, timeout=2)
 
 
+def test_a_larger_plan_opens_for_who_has_used_up_the_smaller_one(
+    serve: Any, limit: Limit, until: Any
+) -> None:
+    limit(events=1)  # refilled in a quarter of an hour
+    with serve(SSPP_MAX_REQUEST_EVENTS="1000") as client:
+        assert client.post("/v1/events", json=events(1000)).status_code == 202
+        assert client.post("/v1/events", json=event(1000)).status_code == 429
+
+        limit(events=5000)
+
+        until(lambda: client.post("/v1/events", json=event(1001)).status_code == 202, 30)
+        standing = client.post("/v1/events", json=event(1002)).headers["ratelimit"]
+        left = re.search(r"r=(-?\d+)", standing)
+        assert left is not None
+        assert 0 <= int(left[1]) <= 5000
+
+
 def test_what_is_turned_away_is_counted(serve: Any, limit: Limit) -> None:
     limit(requests=1)
     with serve() as api:
