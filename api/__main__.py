@@ -6,7 +6,7 @@ import sys
 
 import uvicorn
 
-from api.http_protocol import BoundedHttpProtocol
+from api.http.protocol import BoundedHttpProtocol
 from api.startup import verify
 from common.errors import SettingsError
 from common.interpreter import settle

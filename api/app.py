@@ -8,35 +8,25 @@ from importlib.metadata import PackageNotFoundError, version
 import structlog
 from fastapi import FastAPI
 
-from api import (
-    api_logs,
-    cors,
-    customers,
-    docs,
-    erasures,
-    event_type_changes,
-    event_types,
-    events,
-    export,
-    health,
-    ingest,
-    profiles,
-    rejected,
-    replay,
-    search,
-    signals,
-    suppression,
-    usage,
-)
+from api.access import cors
 from api.admin import keys as admin_keys
 from api.admin import plans as admin_plans
 from api.admin import tenants as admin_tenants
-from api.client_address import ClientAddresses
-from api.direct_routes import DirectApp
-from api.errors import install_error_handlers
-from api.openapi import DESCRIPTION, TAGS, install_openapi
-from api.request_context import RequestContext
-from api.security_headers import SecurityHeaders
+from api.audit import api_logs
+from api.event_types import changes as event_type_changes
+from api.event_types import listing as event_types
+from api.health import probes
+from api.http import docs
+from api.http.client_address import ClientAddresses
+from api.http.direct_routes import DirectApp
+from api.http.errors import install_error_handlers
+from api.http.openapi import DESCRIPTION, TAGS, install_openapi
+from api.http.request_context import RequestContext
+from api.http.security_headers import SecurityHeaders
+from api.ingest import events as ingest
+from api.people import erasures, export, profiles, suppression
+from api.reading import customers, events, search, signals, usage
+from api.rejected import rejections, replay
 from api.services import open_services
 from common.clock import Clock, system_clock
 from common.logging import configure_logging
@@ -84,7 +74,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         version=_version(),
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url=None,  # `api.docs` has it
+        docs_url=None,  # `api.http.docs` has it
         redoc_url=None,
         # A path either is a route or is not; an id may well end in a slash.
         redirect_slashes=False,
@@ -102,7 +92,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         erasures,
         customers,
         profiles,
-        rejected,
+        rejections,
         replay,
         event_types,
         event_type_changes,
@@ -111,7 +101,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         admin_plans,
         usage,
         api_logs,
-        health,
+        probes,
         docs,
     ):
         app.include_router(module.router)

@@ -8,20 +8,20 @@ from functools import partial
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
-from api.admission import Admission
-from api.audit import AuditLog
-from api.authenticator import Authenticator
-from api.body_budget import BodyBudget
-from api.health import HealthChecks, Readiness
-from api.key_uses import KeyUses
-from api.management import CONNECTIONS, Management
-from api.publisher import Publisher
-from api.rate_limits import RateLimits
-from api.refused_heads import RefusedHeads
-from api.scraping import Scraping
-from api.security_headers import SecurityHeaders
-from api.shared_answers import SharedAnswer
-from api.tenant_pool import TenantPool
+from api.access.authenticator import Authenticator
+from api.access.key_uses import KeyUses
+from api.access.rate_limits import RateLimits
+from api.audit.call_log import AuditLog
+from api.database.management import CONNECTIONS, Management
+from api.database.tenant_pool import TenantPool
+from api.health.probes import HealthChecks, Readiness
+from api.health.scraping import Scraping
+from api.health.shared_answers import SharedAnswer
+from api.http.body_budget import BodyBudget
+from api.http.refused_heads import RefusedHeads
+from api.http.security_headers import SecurityHeaders
+from api.ingest.admission import Admission
+from api.ingest.publisher import Publisher
 from common.clock import Clock, system_clock
 from common.database.connections import build_async_pool, open_pool
 from common.metrics import Metrics

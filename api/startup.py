@@ -6,7 +6,7 @@ import psycopg
 import structlog
 from psycopg.rows import dict_row
 
-from api.rights import SELECT_RIGHTS, excess_rights
+from api.database.rights import SELECT_RIGHTS, excess_rights
 from common.errors import QueueUnavailableError, SettingsError
 from common.production import check_production, is_strict
 from common.queue.durability import check_durability

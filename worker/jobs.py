@@ -6,8 +6,8 @@ import structlog
 
 from common.drain import Drain, new_drain_name
 from common.errors import TransientError
-from worker.maintenance import drop_expired_indices, run_upkeep
-from worker.retention import expire_tenants
+from worker.maintenance.retention import expire_tenants
+from worker.maintenance.upkeep import drop_expired_indices, run_upkeep
 from worker.worker import current_worker
 
 log = structlog.get_logger(__name__)

@@ -4,12 +4,12 @@ from common.drain import Stage
 from common.queue.withheld import WithheldEvents
 from common.services import Services
 from worker.domains import DOMAINS
-from worker.erasure import ErasureStage
-from worker.guard import GuardLimits, RefusalGuard
-from worker.index import IndexStage
-from worker.ingest import IngestStage
-from worker.store import Store
-from worker.validation import EventTypes
+from worker.erasure.stage import ErasureStage
+from worker.index.stage import IndexStage
+from worker.ingest.guard import GuardLimits, RefusalGuard
+from worker.ingest.stage import IngestStage
+from worker.store.batch import Store
+from worker.validation.events import EventTypes
 
 
 class Stages:

@@ -5,9 +5,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from fastapi import Request
 
-from api.auth import Principal
-from api.errors import Fault, ProblemError, not_found
-from api.management import management_of
+from api.access.auth import Principal
+from api.database.management import management_of
+from api.http.errors import Fault, ProblemError, not_found
 from common.database.tenancy import PLATFORM_AFFAIR, of_tenant
 from common.tenancy.errors import InvalidOriginError, TenantError
 from common.tenancy.keys import ApiKeyError, InvalidKeyError, UnknownKeyError

@@ -5,14 +5,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import convert, structs
 
+from api.access.principals import Platform
 from api.admin.access import MAX_BODY_BYTES, ask
 from api.admin.schemas import NamedPlan, PlanLimits, PlanList
-from api.errors import not_found
-from api.openapi import answer, page_answer, problems, request_body
-from api.parameters import check_query_text
-from api.principals import Platform
-from api.request_json import read_json
-from api.responses import json_response
+from api.http.errors import not_found
+from api.http.openapi import answer, page_answer, problems, request_body
+from api.http.parameters import check_query_text
+from api.http.request_json import read_json
+from api.http.responses import json_response
 from common.tenancy import plans
 from common.tenancy.tenants import PLANS
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api.schemas import Page, Time
+from api.http.schemas import Page, Time
 from common.tenancy.keys import Scope
 from common.tenancy.secrets import Kind
 from common.tenancy.tenants import MOST_RETENTION_DAYS, Plan, Status

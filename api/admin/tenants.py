@@ -5,15 +5,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import UNSET, convert
 
+from api.access.principals import Administrator, Platform
 from api.admin.access import MAX_BODY_BYTES, ask, own_or_any
 from api.admin.schemas import NewTenant, Tenant, TenantChange, TenantPage
-from api.cursors import Serial, decode_cursor
-from api.errors import ProblemError
-from api.openapi import answer, page_answer, problems, request_body
-from api.parameters import PageQuery, check_query_text
-from api.principals import Administrator, Platform
-from api.request_json import read_json
-from api.responses import cut_page, json_response
+from api.http.cursors import Serial, decode_cursor
+from api.http.errors import ProblemError
+from api.http.openapi import answer, page_answer, problems, request_body
+from api.http.parameters import PageQuery, check_query_text
+from api.http.request_json import read_json
+from api.http.responses import cut_page, json_response
 from common.tenancy import tenants
 
 _EXAMPLE: dict[str, Any] = {

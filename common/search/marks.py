@@ -1,4 +1,4 @@
-"""The marks by which losses are noticed (worker/index_marks.py), when their documents are removed on purpose."""
+"""The marks by which losses are noticed (worker/index/marks.py), when their documents are removed on purpose."""
 
 from collections.abc import Collection
 from typing import Any

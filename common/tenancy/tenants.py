@@ -144,7 +144,7 @@ def set_status(connection: Connection, slug: str, status: Status) -> Tenant:
     """Suspend a tenant, let it go on, or delete it, which is for good; within 2 seconds everybody knows.
 
     Its data stays: what it sent before still arrives. That of a deleted one goes when the retention of the platform or
-    its own is over, and then its customers do (worker/maintenance.py); without either it stays for good.
+    its own is over, and then its customers do (worker/maintenance/upkeep.py); without either it stays for good.
 
     Raises:
         UnknownTenantError: there is none.

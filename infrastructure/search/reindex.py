@@ -201,7 +201,7 @@ class Reindexer:
         the alias back to the former index, which has every document as well.
 
         `newest` is from `Copier.copy_first`: the index stage looks after it from now on, and has the month sent again
-        if it is gone (worker/index_marks.py). If its signal is gone, another document takes its place.
+        if it is gone (worker/index/marks.py). If its signal is gone, another document takes its place.
         """
         if self._connection.execute(_sql.lock_rebuild, rebuild.key).fetchone() is None:
             return False

@@ -18,10 +18,10 @@ from common.services import Services
 from common.settings import load_settings
 from common.wakeup import Waker
 from worker.domains import DOMAINS
-from worker.guard import GuardLimits, RefusalGuard
-from worker.ingest import IngestStage
-from worker.store import Store
-from worker.validation import EventTypes, validate
+from worker.ingest.guard import GuardLimits, RefusalGuard
+from worker.ingest.stage import IngestStage
+from worker.store.batch import Store
+from worker.validation.events import EventTypes, validate
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

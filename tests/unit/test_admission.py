@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.admission import Admission, drain_rate, retry_after_seconds
-from api.body_budget import BodyBudget
-from api.errors import ShedError
+from api.http.body_budget import BodyBudget
+from api.http.errors import ShedError
+from api.ingest.admission import Admission, drain_rate, retry_after_seconds
 from common.metrics import Metrics
 from common.queue.queued_bytes import QueuedBytes
 from common.redis import open_async_redis

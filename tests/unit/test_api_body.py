@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.body import read_body, split_events
-from api.errors import ProblemError
+from api.http.body import read_body, split_events
+from api.http.errors import ProblemError
 
 LIMIT = 10_000
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cursors import decode_cursor, encode_cursor
-from api.errors import ProblemError
+from api.http.cursors import decode_cursor, encode_cursor
+from api.http.errors import ProblemError
 
 
 class Position(NamedTuple):

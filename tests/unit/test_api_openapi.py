@@ -8,8 +8,8 @@ import pytest
 import schemathesis
 
 from api.app import create_app
-from api.health import SCHEMA_VERSION
-from api.ingest import DIRECT_ROUTE
+from api.health.probes import SCHEMA_VERSION
+from api.ingest.events import DIRECT_ROUTE
 from common.settings import Settings
 from infrastructure.database.migrate import MIGRATIONS
 

@@ -20,8 +20,8 @@ WITHOUT_TENANT = {
     "delete_indexed_outbox",
     "count_due",
 }.union(
-    Queries("worker", "index_marks.sql"),
-    Queries("worker", "refill.sql"),
+    Queries("worker.index", "marks.sql"),
+    Queries("worker.index", "refill.sql"),
     Queries("common.search", "generations.sql"),
     Queries("common.search", "marks.sql"),
     Queries("common.database", "partitions.sql"),

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from api import key_look_up
-from api.authenticator import Authenticator
+from api.access import key_look_up
+from api.access.authenticator import Authenticator
 from common.tenancy.secrets import new_key
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

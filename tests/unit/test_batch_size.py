@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.queue.streams import Entry, Record
-from worker.batch_size import MOST_ENTRIES_OF_A_LANE, ReadSize, next_batch
+from worker.ingest.batch_size import MOST_ENTRIES_OF_A_LANE, ReadSize, next_batch
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

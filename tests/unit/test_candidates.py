@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from common.envelope import event_key_bytes
 from common.event_types.signal_type import SignalType
-from worker.candidates import Candidates
 from worker.domains.domain import Event, Projection, Signal
-from worker.validation import ValidEvent
+from worker.store.candidates import Candidates
+from worker.validation.events import ValidEvent
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.client_address import ClientAddresses
+from api.http.client_address import ClientAddresses
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 

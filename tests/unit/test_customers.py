@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from common.event_types.signal_type import SignalType
 from common.scoring import heat
-from worker.customers import Profile, ProfileChange, customer_changes
 from worker.domains.domain import Event, Projection, Signal
+from worker.store.customers import Profile, ProfileChange, customer_changes
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from common.event_types.errors import InvalidSchemaError
 from common.event_types.limits import check_schema
 from common.queue.streams import Record
 from worker.domains import DOMAINS
-from worker.validation import EventTypes, TenantType, ValidEvent, validate
+from worker.validation.events import EventTypes, TenantType, ValidEvent, validate
 
 Schema = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.body import read_body
-from api.errors import ProblemError
+from api.http.body import read_body
+from api.http.errors import ProblemError
 
 MOST = 1_000
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from api.admission import Admission
-from api.publisher import Publisher, _Parcel
+from api.ingest.admission import Admission
+from api.ingest.publisher import Publisher, _Parcel
 from common.errors import QueueUnavailableError
 from common.metrics import Metrics
 from common.queue.streams import Record

@@ -6,7 +6,7 @@ import pytest
 from movable_clock import MovableClock
 
 from common.queue.streams import Entry, Record, busy_lane_of, lane_of
-from worker.quiet_tenants import MOST_EVENTS_AT_ONCE, QuietTenants
+from worker.ingest.quiet_tenants import MOST_EVENTS_AT_ONCE, QuietTenants
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BUSY, QUIET = 7, 23

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from movable_clock import MovableClock
 
-from worker.guard import FAULT_GRACE, GuardLimits, RefusalGuard, Tally
+from worker.ingest.guard import FAULT_GRACE, GuardLimits, RefusalGuard, Tally
 
 ONE, OTHER = 1, 2
 

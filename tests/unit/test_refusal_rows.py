@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import InvalidEventError
 from common.queue.streams import Record
-from worker.refusals import RefusedEvent, refusal_rows
+from worker.validation.refusals import RefusedEvent, refusal_rows
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.shared_answers import SharedAnswer
+from api.health.shared_answers import SharedAnswer
 
 
 class Finder:

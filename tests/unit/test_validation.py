@@ -13,8 +13,8 @@ from common.event_types.limits import check_schema
 from common.event_types.signal_type import SignalType
 from common.queue.streams import Record
 from worker.domains import DOMAINS
-from worker.validation import EventTypes, TenantType, ValidEvent, same_content, validate
-from worker.violations import SchemaViolationError
+from worker.validation.events import EventTypes, TenantType, ValidEvent, same_content, validate
+from worker.validation.violations import SchemaViolationError
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TYPES = EventTypes(DOMAINS)

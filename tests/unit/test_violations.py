@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from common.event_types.limits import compile_schema
-from worker.violations import SchemaViolationError
+from worker.validation.violations import SchemaViolationError
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

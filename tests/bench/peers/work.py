@@ -25,9 +25,9 @@ from common.envelope import event_key_bytes, parse_envelope, parse_instant, sign
 from common.errors import InvalidEventError
 from common.search.documents import SignalRow, document
 from peers import statements
-from worker.customers import CustomerChange, Profile
 from worker.domains.domain import Event, Projection
 from worker.domains.sales import DOMAIN
+from worker.store.customers import CustomerChange, Profile
 
 _MAX_NESTING = 64
 _SCHEMAS = {event_type.name: event_type.schema for event_type in DOMAIN.event_types}

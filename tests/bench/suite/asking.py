@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
-from api.database import Row
+from api.database.fetching import Row
 from common.database.queries import Queries
 from suite.history import MONTHS_BEFORE, SIGNALS_OF_A_CUSTOMER, customer_id
 
@@ -16,7 +16,9 @@ _PAGE = 51
 _ONE, _ANY, _SOME, _FULL = (1, 1), (0, _PAGE), (1, _PAGE), (_PAGE, _PAGE)
 _IDENTITIES = {"event_id", "signal_id", "trace_id", "customer_id"}
 
-_events, _signals, _customers = (Queries("api", f"{name}.sql") for name in ("events", "signals", "customers"))
+_events, _signals, _customers = (
+    Queries("api.reading", f"{name}.sql") for name in ("events", "signals", "customers")
+)
 
 Parameters = dict[str, Any]
 

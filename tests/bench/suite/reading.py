@@ -10,7 +10,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 
-from api.database import fetch_all
+from api.database.fetching import fetch_all
 from common.database.connections import build_async_pool
 from suite.asking import QUERIES, Asking, Parameters, Query
 from suite.bench import Place

@@ -14,9 +14,10 @@ from redis import Redis
 sys.path.insert(0, str(Path(__file__).parent))
 
 from own_event_types import SEVEN
+from victims import Victim, make_victim
 
 from common.queue.streams import STREAMS, Entry, decode_entry
-from worker.guard import GuardLimits, RefusalGuard
+from worker.ingest.guard import GuardLimits, RefusalGuard
 
 
 @pytest.fixture
@@ -48,3 +49,9 @@ def serve(environment: dict[str, str], api_store: Any, api_tenant: int, api_serv
         return api_serving(environment | changes, api_store.key(api_tenant, "admin"))
 
     return serve
+
+
+@pytest.fixture
+def victim(environment: dict[str, str], api_store: ApiStore) -> Victim:
+    """A tenant whose data others ask for."""
+    return make_victim(environment, api_store)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sending import bearer
 
-from api.audit import MOST_WAITING, AuditLog, Call
+from api.audit.call_log import MOST_WAITING, AuditLog, Call
 from common.database.connections import build_async_pool
 from common.metrics import Metrics
 from common.tenancy.secrets import parse_prefix

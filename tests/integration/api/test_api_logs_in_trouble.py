@@ -11,8 +11,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 from sending import bearer
 
-from api.audit import MOST_BATCH, MOST_NAMELESS_WAITING, MOST_WAITING, AuditLog, Call
-from api.database import run_for_platform
+from api.audit.call_log import MOST_BATCH, MOST_NAMELESS_WAITING, MOST_WAITING, AuditLog, Call
+from api.database.fetching import run_for_platform
 from common.database.connections import build_async_pool
 from common.errors import DatabaseUnavailableError
 from common.metrics import Metrics
@@ -76,11 +76,11 @@ def test_calls_whose_commit_was_not_heard_of_are_written_once(
     run_really: Callable[..., Awaitable[Any]] = run_for_platform
 
     async def run_and_break_off(*arguments: Any) -> None:
-        monkeypatch.setattr("api.audit.run_for_platform", run_really)
+        monkeypatch.setattr("api.audit.call_log.run_for_platform", run_really)
         await run_really(*arguments)
         raise error
 
-    monkeypatch.setattr("api.audit.run_for_platform", run_and_break_off)
+    monkeypatch.setattr("api.audit.call_log.run_for_platform", run_and_break_off)
     metrics = Metrics()
 
     async def run() -> None:
@@ -135,7 +135,7 @@ def test_a_call_that_cannot_be_recorded_is_answered_and_its_connection_goes_on(
 
     ports = set()
     with monkeypatch.context() as patch:
-        patch.setattr("api.request_context.call_of", fail)
+        patch.setattr("api.http.request_context.call_of", fail)
         for _ in range(2):
             with api.stream("GET", "/v1/signals") as answer:
                 assert answer.status_code == 200

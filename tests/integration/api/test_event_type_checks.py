@@ -10,7 +10,7 @@ import pytest
 from own_event_types import SCHEMA, SEVEN, VISIT, put
 from sending import bearer, problem
 
-from api.management import MOST_CHANGES
+from api.database.management import MOST_CHANGES
 from common.event_types import registry
 
 Meanwhile = Callable[[Callable[[], None], int], None]

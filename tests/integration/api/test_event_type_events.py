@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from own_event_types import SCHEMA, change, put, refused, send, stored
 
-from worker.store import Store
+from worker.store.batch import Store
 
 
 def test_what_was_refused_before_the_type_was_there_comes_in_by_a_replay(

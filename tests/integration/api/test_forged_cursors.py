@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sending import bearer
 
-from api.cursors import encode_cursor
+from api.http.cursors import encode_cursor
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-import api.http_protocol
-from api.body import BODY_ARRIVED
-from api.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
-from api.security_headers import STANDARD_HEADERS
+from api.http import protocol
+from api.http.body import BODY_ARRIVED
+from api.http.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from api.http.security_headers import STANDARD_HEADERS
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 LARGE = 64 * 1024 * 1024
@@ -63,7 +63,7 @@ def address(until: Any) -> Iterator[tuple[str, int]]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers wait for heads for a moment only."""
-    monkeypatch.setattr(api.http_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
 
 
 @contextmanager
@@ -242,7 +242,7 @@ def read_all(connection: socket.socket) -> bytes:
 def test_a_client_that_asks_for_much_and_does_not_read_it_is_cut_off(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.http_protocol, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.2)
     lost, real = threading.Event(), BoundedHttpProtocol.connection_lost
 
     def notice(protocol: BoundedHttpProtocol, why: Exception | None) -> None:
@@ -258,7 +258,7 @@ def test_a_client_that_asks_for_much_and_does_not_read_it_is_cut_off(
 
 
 def test_a_slow_reader_gets_all_of_it(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.http_protocol, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.05)
     read = 0
 
     with socket.create_connection(address, timeout=30) as connection:

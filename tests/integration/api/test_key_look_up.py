@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from movable_clock import MovableClock
 
-from api.authenticator import Authenticator
-from api.errors import ProblemError
+from api.access.authenticator import Authenticator
+from api.http.errors import ProblemError
 from common.database.connections import build_async_pool
 from common.errors import DatabaseUnavailableError
 from common.tenancy.secrets import new_key
@@ -119,7 +119,7 @@ def test_while_postgresql_does_not_answer_known_keys_open_without_waiting_for_it
     monkeypatch: pytest.MonkeyPatch,
     until: Any,
 ) -> None:
-    monkeypatch.setattr("api.key_look_up._SECONDS", 60)
+    monkeypatch.setattr("api.access.key_look_up._SECONDS", 60)
     good, other = api_store.key(api_tenant, "ingest"), api_store.key(api_store.tenant("other"), "ingest")
     clock = MovableClock(NOON)
     lock = "LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE"
@@ -152,8 +152,8 @@ def test_while_postgresql_does_not_answer_known_keys_open_without_waiting_for_it
 def test_an_unknown_key_is_not_waited_for_without_end(
     key_url: str, database_url: str, api_store: Any, api_tenant: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.key_look_up._SECONDS", 60)
-    monkeypatch.setattr("api.key_look_up._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("api.access.key_look_up._SECONDS", 60)
+    monkeypatch.setattr("api.access.key_look_up._PATIENCE_SECONDS", 0.1)
     unknown = api_store.key(api_tenant, "ingest")
 
     async def run() -> None:

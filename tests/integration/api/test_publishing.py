@@ -11,8 +11,8 @@ import redis.asyncio
 from redis_settings import configured
 from sending import EVENT, event
 
-from api.admission import Admission
-from api.publisher import Publisher
+from api.ingest.admission import Admission
+from api.ingest.publisher import Publisher
 from common.metrics import Metrics
 from common.queue.streams import Entry, Record, depth, lane_of
 from common.redis import open_async_redis, open_redis

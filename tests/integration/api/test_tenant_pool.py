@@ -9,9 +9,9 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from api.database import fetch_one
-from api.errors import ShedError
-from api.tenant_pool import TenantPool
+from api.database.fetching import fetch_one
+from api.database.tenant_pool import TenantPool
+from api.http.errors import ShedError
 from common.database.connections import build_async_pool
 from common.metrics import Metrics
 

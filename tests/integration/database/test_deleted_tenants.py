@@ -8,8 +8,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from common.tenancy.tenants import TenantError, change_tenant, set_status
-from worker import maintenance
-from worker.maintenance import delete_customers_of_deleted_tenants
+from worker.maintenance import upkeep as maintenance
+from worker.maintenance.upkeep import delete_customers_of_deleted_tenants
 
 DAY = timedelta(days=1)
 

@@ -11,8 +11,8 @@ from common.database.connections import open_pool
 from common.errors import DatabaseUnavailableError
 from common.search.client import open_client
 from common.settings import Settings
-from worker import maintenance
-from worker.maintenance import delete_indexed_outbox, drop_expired_indices, run_upkeep
+from worker.maintenance import upkeep as maintenance
+from worker.maintenance.upkeep import delete_indexed_outbox, drop_expired_indices, run_upkeep
 
 NOW = datetime(2050, 1, 15, tzinfo=UTC)
 

@@ -46,17 +46,17 @@ def scans(connection: psycopg.Connection, statement: LiteralString, parameters: 
 
 def planned(connection: psycopg.Connection, name: str, parameters: Any) -> str:
     """The plan of one of the API's statements on signals."""
-    statement = getattr(Queries("api", "signals.sql"), name)
+    statement = getattr(Queries("api.reading", "signals.sql"), name)
     return "\n".join(line for (line,) in connection.execute(f"EXPLAIN {statement}", parameters))
 
 
 @pytest.mark.parametrize(
     ("package", "file", "name"),
     [
-        ("api", "events.sql", "find_event"),
-        ("api", "signals.sql", "find_signal"),
-        ("worker", "store.sql", "select_raw_events"),
-        ("worker", "outbox.sql", "read_signals"),
+        ("api.reading", "events.sql", "find_event"),
+        ("api.reading", "signals.sql", "find_signal"),
+        ("worker.store", "batch.sql", "select_raw_events"),
+        ("worker.index", "outbox.sql", "read_signals"),
         ("infrastructure.search", "stored.sql", "find_signals"),
     ],
 )

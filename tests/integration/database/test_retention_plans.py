@@ -35,7 +35,7 @@ def test_a_page_is_read_through_primary_keys_alone_and_from_no_later_month(
         "cutoffs": [LATEST] * 3,
     }
 
-    statement = getattr(Queries("worker", "retention.sql"), name)
+    statement = getattr(Queries("worker.maintenance", "retention.sql"), name)
     plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {statement}", page))
 
     read = re.findall(rf"(\w+ Scan)(?: using (\w+))? on ({table}_\w+)", plan)

@@ -18,7 +18,7 @@ from common.settings import Settings
 from infrastructure.database.connections import connect
 from infrastructure.database.migrate import MIGRATIONS, migrate, read_migrations
 from infrastructure.database.roles import own_tables
-from worker.maintenance import run_upkeep
+from worker.maintenance.upkeep import run_upkeep
 
 MakeLogin = Callable[[str, str], str]
 

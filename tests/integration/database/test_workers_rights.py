@@ -17,7 +17,7 @@ from common.search.client import open_client
 from common.search.indices import refresh
 from common.search.template import ALIAS
 from common.settings import load_settings
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 from worker.startup import verify
 
 RIGHTS = {

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.security_headers import STANDARD_HEADERS, SecurityHeaders
+from api.http.security_headers import STANDARD_HEADERS, SecurityHeaders
 
 STANDARD = {name.decode(): value.decode() for name, value in STANDARD_HEADERS}
 SOME_ID = "3f0c8a52-91d7-8b44-a3c1-5e7d20f19600"
@@ -38,7 +38,7 @@ def test_a_crash_carries_them_too(api: httpx.Client, monkeypatch: pytest.MonkeyP
     async def crash(*_: object) -> None:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr("api.reading.fetch_all", crash)
+    monkeypatch.setattr("api.database.pages.fetch_all", crash)
     answer = api.get("/v1/signals")
 
     assert answer.status_code == 500

@@ -18,7 +18,7 @@ def test_however_many_scrape_the_metrics_are_written_down_once_and_by_a_thread_o
         assert all_wait.wait(30)
         return prometheus_client.generate_latest(registry)
 
-    monkeypatch.setattr("api.scraping.generate_latest", generate)
+    monkeypatch.setattr("api.health.scraping.generate_latest", generate)
     with api_serving(environment) as client, ThreadPoolExecutor(8) as visitors:
         asked = [visitors.submit(client.get, "/metrics") for _ in range(8)]
         # It answers others meanwhile.

@@ -87,5 +87,5 @@ def test_a_role_that_was_not_asked_at_the_start_is_noticed_by_readyz(
         async def mighty(*_: object) -> dict[str, Any]:
             return {"version": 10_000, "bypasses": True, "owns_tables": True}
 
-        monkeypatch.setattr("api.health.fetch_one", mighty)
+        monkeypatch.setattr("api.health.probes.fetch_one", mighty)
         until(lambda: "row-level security" in client.get("/readyz").text)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.security_headers import STANDARD_HEADERS
+from api.http.security_headers import STANDARD_HEADERS
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from common.search.client import open_client
 from common.settings import Settings
 from infrastructure.search import rebuilds as rebuilds_module
 from infrastructure.search import reindex as reindex_module
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 LAG_SECONDS = 2.0
 

@@ -14,7 +14,7 @@ from common.envelope import event_key, signal_id
 from common.metrics import Metrics
 from common.search.indices import refresh
 from common.search.template import ALIAS
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 OCTOBER = datetime(2026, 10, 5, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)

@@ -11,7 +11,7 @@ from indexing import NOVEMBER, NOVEMBER_INDEX, OCTOBER, MakeStage, SignalStore, 
 from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.client import open_client
-from worker.maintenance import delete_indexed_outbox
+from worker.maintenance.upkeep import delete_indexed_outbox
 
 
 def test_nothing_is_sent_again_while_nothing_is_lost(

@@ -14,9 +14,9 @@ from psycopg_pool import ConnectionPool
 
 from common.metrics import Metrics
 from common.search.template import ALIAS, TEMPLATE
-from worker import index as index_module
-from worker.index import IndexStage
-from worker.outbox import lock_due_rows
+from worker.index import stage as index_module
+from worker.index.outbox import lock_due_rows
+from worker.index.stage import IndexStage
 
 
 def test_every_pending_signal_is_indexed_and_its_row_marked(

@@ -22,7 +22,7 @@ from common.errors import SearchUnavailableError
 from common.metrics import Metrics
 from common.search.client import open_client
 from common.search.template import ALIAS, ensure_template
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 
 def failures(store: SignalStore) -> list[tuple[Any, ...]]:

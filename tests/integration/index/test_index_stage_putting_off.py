@@ -9,8 +9,8 @@ from indexing import OCTOBER, MakeStage, SignalStore, indexed
 
 from common.database.queries import Queries
 from common.search.template import ensure_template, index_name
-from worker.index import IndexStage
-from worker.outbox import pause_after
+from worker.index.outbox import pause_after
+from worker.index.stage import IndexStage
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_pause_doubles_from_a_second_up_to_a_minute_for_ever() -> None:
 def test_what_is_due_is_found_through_the_index_of_pending_rows(
     connection: psycopg.Connection, statement: str
 ) -> None:
-    query = getattr(Queries("worker", "outbox.sql"), statement)
+    query = getattr(Queries("worker.index", "outbox.sql"), statement)
     # An empty table is cheapest to scan: forbid that, to see what the index can serve.
     connection.execute("SET enable_seqscan = off")
     plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}"))

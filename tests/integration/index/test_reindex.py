@@ -19,7 +19,7 @@ from common.search.generations import MonthIndices, read_generations, share_gene
 from common.search.template import ALIAS
 from infrastructure.search import copying
 from infrastructure.search.rebuilds import ReindexError, describe_rebuild
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 STRAY = datetime(2020, 3, 31, 23, 59, 59, tzinfo=UTC)  # no partition is made for it: it lies in DEFAULT
 

@@ -15,7 +15,7 @@ from rebuilding import Rebuilds
 from common.database.partitions import drop_expired
 from common.search.indices import drop_indices_before
 from infrastructure.search.rebuilds import ReindexError, claim_run, plan_rebuilds
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 LONG_AGO = datetime(2020, 3, 31, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from common.search.bulk import write_documents
 from common.search.documents import Document
 from infrastructure.search import copying
 from infrastructure.search.rebuilds import ReindexError
-from worker.index import IndexStage
+from worker.index.stage import IndexStage
 
 
 def test_a_busy_server_gets_the_documents_that_it_did_not_take_again(

@@ -58,7 +58,10 @@ def test_a_walk_ends_although_newer_signals_are_stored(store: SignalStore, store
 
 @pytest.mark.parametrize(
     ("package", "file", "name"),
-    [("infrastructure.search", "stored.sql", "list_signals"), ("worker", "refill.sql", "refill_outbox")],
+    [
+        ("infrastructure.search", "stored.sql", "list_signals"),
+        ("worker.index", "refill.sql", "refill_outbox"),
+    ],
 )
 def test_a_page_is_read_from_the_primary_key_and_nothing_that_came_before_is(
     connection: psycopg.Connection, package: str, file: str, name: str

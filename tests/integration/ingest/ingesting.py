@@ -7,8 +7,8 @@ from typing import Any
 from psycopg_pool import ConnectionPool
 
 from common.queue.streams import lane_of
-from worker.ingest import IngestStage
-from worker.store import Store
+from worker.ingest.stage import IngestStage
+from worker.store.batch import Store
 
 # Whose events a pipeline pushes, and when they are received, unless told otherwise.
 TENANT = 7

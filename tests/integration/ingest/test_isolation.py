@@ -7,7 +7,7 @@ from ingest_pipeline import validation_breaking_at
 from ingesting import LANE, StoreFailingFor, drain, purchase, purchases
 
 from common.queue.streams import depth
-from worker.isolation import BatchFailedError
+from worker.ingest.isolation import BatchFailedError
 
 
 def test_an_event_that_postgresql_cannot_hold_is_refused_alone(pipeline: Pipeline) -> None:
@@ -40,7 +40,7 @@ def test_the_guilty_event_is_found_wherever_it_stands(pipeline: Pipeline, bad: i
 def test_an_event_that_breaks_our_code_is_refused_alone(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.preparation.validate", validation_breaking_at("e1"))
+    monkeypatch.setattr("worker.ingest.preparation.validate", validation_breaking_at("e1"))
     pipeline.push(*purchases(3))
 
     pipeline.drain()

@@ -14,7 +14,7 @@ from elastic_transport import TransportError
 from redis import Redis
 from starlette.requests import Request
 
-from api.publisher import _Parcel
+from api.ingest.publisher import _Parcel
 from common.drain import Drain
 from common.errors import QueueUnavailableError, SearchUnavailableError, SsppError
 from common.metrics import Metrics

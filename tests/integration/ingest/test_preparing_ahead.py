@@ -9,13 +9,13 @@ import structlog
 from ingest_pipeline import IngestPipeline as Pipeline
 from ingesting import LANE, drain, purchase, purchases
 
-import worker.ingest
 from common.errors import DatabaseUnavailableError, QueueUnavailableError
 from common.queue.lane_consumer import GROUP
 from common.queue.streams import depth
 from common.settings import load_settings
-from worker.ingest import IngestStage
-from worker.store import Store
+from worker.ingest import stage as ingest
+from worker.ingest.stage import IngestStage
+from worker.store.batch import Store
 
 BATCH = 4
 
@@ -77,14 +77,14 @@ def test_what_is_logged_meanwhile_names_the_worker_too(
     stage: IngestStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound: list[tuple[str, Any]] = []
-    prepare = worker.ingest.prepare
+    prepare = ingest.prepare
 
     def prepare_and_tell(*arguments: Any, **options: Any) -> Any:
         speaker = structlog.contextvars.get_contextvars().get("worker")
         bound.append((threading.current_thread().name.partition("_")[0], speaker))
         return prepare(*arguments, **options)
 
-    monkeypatch.setattr(worker.ingest, "prepare", prepare_and_tell)
+    monkeypatch.setattr(ingest, "prepare", prepare_and_tell)
     with structlog.contextvars.bound_contextvars(worker="w1"):
         stage.step(0)
 

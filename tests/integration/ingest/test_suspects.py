@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from common.queue.lane_consumer import GROUP, LaneConsumer
 from common.queue.streams import DEPTH_KEY, depth
 from common.queue.suspects import SUSPECT_DELIVERIES
-from worker.ingest import IngestStage
+from worker.ingest.stage import IngestStage
 
 HOUR = 3_600_000
 

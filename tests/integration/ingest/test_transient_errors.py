@@ -15,9 +15,9 @@ from common.errors import DatabaseUnavailableError
 from common.queue.streams import depth
 from common.settings import load_settings
 from common.wakeup import Waker
-from worker.ingest import IngestStage
-from worker.isolation import BatchFailedError
-from worker.store import Store
+from worker.ingest.isolation import BatchFailedError
+from worker.ingest.stage import IngestStage
+from worker.store.batch import Store
 
 PASSING = {
     "08006": "the connection failed",

@@ -11,8 +11,8 @@ import redis.asyncio
 from ingest_pipeline import IngestPipeline as Pipeline
 from redis import Redis
 
-from api.admission import Admission
-from api.publisher import Publisher
+from api.ingest.admission import Admission
+from api.ingest.publisher import Publisher
 from common.metrics import Metrics
 from common.queue.lane_consumer import LaneConsumer
 from common.queue.queued_bytes import BYTES_KEY, count_on
@@ -30,7 +30,7 @@ from common.queue.withheld import Reason, WithheldEvents, WithheldPart
 from common.redis import open_async_redis, open_redis
 from common.settings import Settings
 from common.wakeup import Waker
-from worker.quiet_tenants import MOST_EVENTS_AT_ONCE
+from worker.ingest.quiet_tenants import MOST_EVENTS_AT_ONCE
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BUSY, QUIET = 7, 23  # in the same lane

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from api.token_lease import LeaseStore, TokenLease
+from api.access.token_lease import LeaseStore, TokenLease
 from common.redis import open_async_redis, open_redis
 
 TRIES = 100

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from common.errors import DatabaseUnavailableError
 from infrastructure.cli.main import app
-from worker.maintenance import fold_usage
+from worker.maintenance.upkeep import fold_usage
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OCTOBER = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
@@ -65,7 +65,7 @@ def test_what_was_not_stored_does_not_count_and_what_is_stored_again_not_twice(
     pipeline.push(purchase("e1"), purchase("e2"))
     stage = pipeline.stage()
     with monkeypatch.context() as patched:
-        patched.setattr("worker.store.change_customers", away)
+        patched.setattr("worker.store.batch.change_customers", away)
         with pytest.raises(DatabaseUnavailableError):
             stage.step(0)
     assert counted(pipeline) == []

@@ -15,7 +15,7 @@ from common.search.generations import share_generations
 from infrastructure.search.rebuilds import plan_rebuilds
 from infrastructure.search.reindex import Reindexer
 from infrastructure.search.reindex_progress import LineProgress
-from worker import erasure
+from worker.erasure import stage as erasure
 
 
 @pytest.fixture

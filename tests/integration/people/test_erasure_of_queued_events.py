@@ -9,8 +9,8 @@ from people import LATER, TENANT, People, event
 from common.queue.queued_bytes import BYTES_KEY
 from common.queue.streams import LANES, lane_of
 from common.queue.withheld import WithheldEvents
-from worker.guard import GuardLimits, RefusalGuard
-from worker.store import Store
+from worker.ingest.guard import GuardLimits, RefusalGuard
+from worker.store.batch import Store
 
 
 def push_too_many_refusals(people: People, of_others: int) -> None:

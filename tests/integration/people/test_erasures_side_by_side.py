@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from people import LATER, MARK, TENANT, People, event
 
-from worker import erasure
+from worker.erasure import stage as erasure
 
 TAKE_NUMBER = "SELECT pg_current_xact_id()"
 BREAKING = """

@@ -7,9 +7,9 @@ from typing import Any, LiteralString
 import pytest
 from people import LATER, MARK, OTHER_TENANT, TENANT, People, event
 
-from api import export
-from api.database import fetch_all
-from worker.guard import GuardLimits, RefusalGuard
+from api.database.fetching import fetch_all
+from api.people import export
+from worker.ingest.guard import GuardLimits, RefusalGuard
 
 
 def exported(people: People, customer: str = MARK) -> list[dict[str, Any]]:

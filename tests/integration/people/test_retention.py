@@ -10,8 +10,8 @@ from people import MARK, OTHER_TENANT, TENANT, People, event
 from common.errors import SearchUnavailableError
 from common.search.client import open_client
 from common.tenancy.tenants import TenantError, change_tenant
-from worker import retention
-from worker.retention import expire_tenants
+from worker.maintenance import retention
+from worker.maintenance.retention import expire_tenants
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD, YOUNG = NOW - timedelta(days=31), NOW - timedelta(days=29)

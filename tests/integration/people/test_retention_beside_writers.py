@@ -5,8 +5,8 @@ import pytest
 from people import NOON, TENANT, People, event
 
 from common.errors import DatabaseUnavailableError
-from worker import retention
-from worker.retention import expire_tenants
+from worker.maintenance import retention
+from worker.maintenance.retention import expire_tenants
 
 
 def test_a_refusal_that_a_batch_holds_is_left_and_all_others_go(

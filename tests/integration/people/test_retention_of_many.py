@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from people import TENANT, People, event
 
-from worker import retention
-from worker.retention import expire_tenants
+from worker.maintenance import retention
+from worker.maintenance.retention import expire_tenants
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

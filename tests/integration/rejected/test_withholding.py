@@ -29,7 +29,7 @@ from common.queue.queued_bytes import QueuedBytes, QueueMeter
 from common.queue.streams import STREAMS, WITHHELD_KEY, depth
 from common.queue.withheld import Reason, WithheldEvents
 from common.redis import open_async_redis
-from worker.store import Store
+from worker.store.batch import Store
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -134,7 +134,7 @@ def test_faults_of_our_own_are_withheld_and_stored_by_mended_code(
     pipeline: Pipeline, withheld: WithheldEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("worker.preparation.validate", validation_breaking_at("e"))
+        patch.setattr("worker.ingest.preparation.validate", validation_breaking_at("e"))
         pipeline.push(*(event(f"e{number}") for number in range(GRACE + 1)), *good(10))
         with capture_logs():  # rendering a trace takes long
             pipeline.drain()

@@ -10,7 +10,7 @@ from withholding import GRACE, SEVEN, Pipeline, bad, drain, good, ids, queued_by
 from common.errors import QueueUnavailableError
 from common.queue.streams import WITHHELD_KEY, depth, lane_of
 from common.queue.withheld import WithheldEvents
-from worker.isolation import BatchFailedError
+from worker.ingest.isolation import BatchFailedError
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

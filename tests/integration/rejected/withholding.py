@@ -7,7 +7,7 @@ from ingest_pipeline import IngestPipeline as Pipeline
 from redis import Redis
 
 from common.queue.queued_bytes import BYTES_KEY
-from worker.guard import GuardLimits, RefusalGuard
+from worker.ingest.guard import GuardLimits, RefusalGuard
 
 GRACE = 10
 SEVEN, EIGHT = 7, 8

@@ -1,0 +1,1 @@
+"""What requests ask of PostgreSQL, always as one tenant."""

@@ -1,0 +1,1 @@
+"""HTTP itself: the protocol, bodies, errors, pages, and the OpenAPI document."""

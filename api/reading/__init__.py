@@ -1,0 +1,1 @@
+"""What tenants read: events, signals, customers, search, usage."""

@@ -1,0 +1,1 @@
+"""The erasure stage: customers that are forgotten."""

@@ -1,0 +1,1 @@
+"""The ingest stage: from the lanes of Redis into PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Upkeep of the stores: partitions, retention, what is done with."""

@@ -1,0 +1,1 @@
+"""A batch of valid events becomes rows, each once."""
