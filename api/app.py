@@ -21,12 +21,12 @@ from api.http.client_address import ClientAddresses
 from api.http.direct_routes import DirectApp
 from api.http.errors import install_error_handlers
 from api.http.openapi import DESCRIPTION, TAGS, install_openapi
-from api.http.request_context import RequestContext
 from api.http.security_headers import SecurityHeaders
 from api.ingest import events as ingest
 from api.people import erasures, export, profiles, suppression
 from api.reading import customers, events, search, signals, usage
 from api.rejected import rejections, replay
+from api.request_context import RequestContext
 from api.services import open_services
 from common.clock import Clock, system_clock
 from common.logging import configure_logging

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.access.auth import Principal
 from api.http.errors import ProblemError
-from api.http.request_context import ANSWER_FIELDS
+from api.http.responses import ANSWER_FIELDS
 
 _PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from api.access.auth import Principal
 from api.access.token_lease import LeaseStore, TokenLease
 from api.http.errors import ShedError
-from api.http.request_context import ANSWER_FIELDS
+from api.http.responses import ANSWER_FIELDS
 from common.clock import Clock
 from common.metrics import Metrics
 

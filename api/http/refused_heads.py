@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RefusedHeads:
-    """Surrounds them with what requests get (`api.http.request_context`): an id, headers, metrics, a log line.
+    """Surrounds them with what requests get (`api.request_context`): an id, headers, metrics, a log line.
 
     Args:
         headers: what each answer carries.

@@ -1,4 +1,4 @@
-"""JSON answers, and pages of lists."""
+"""JSON answers, their header fields, and pages of lists."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -7,6 +7,9 @@ import msgspec
 from fastapi import Response
 
 from api.http.cursors import encode_cursor
+
+ANSWER_FIELDS = "sspp.answer_fields"
+"""Where the scope of a request lists header fields that its answer gets, whatever that will be."""
 
 Row = TypeVar("Row")
 _encode = msgspec.json.Encoder().encode

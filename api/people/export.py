@@ -19,10 +19,11 @@ from api.people.schemas import ExportedEvent, ExportEnd, ExportLine, Suppression
 from api.reading.customers import shown_customer
 from api.reading.signals import signal
 from api.rejected.rejections import rejection
-from api.services import ApiServices
+from common.clock import Clock
 from common.customers import customer_hash
 from common.database.queries import Queries
 from common.queue.streams import Record
+from common.queue.withheld_records import WithheldRecords
 
 NDJSON = "application/x-ndjson"
 _PAGE = 200  # of up to 256 KiB each
@@ -67,7 +68,10 @@ async def export_customer(
     Read page by page while it is sent: what arrives or goes meanwhile may be in it or not. What is still queued is not.
     The log of events is looked through as a whole, which takes some seconds for each million of them.
     """
-    lines = _lines(request.app.state.services, principal.tenant_id, customer_id)
+    services = request.app.state.services
+    lines = _lines(
+        services.database, services.withheld_records, services.clock, principal.tenant_id, customer_id
+    )
     first = await anext(lines, None)
     if first is None:
         raise not_found("no customer has this id")
@@ -92,14 +96,19 @@ def _line(line: _Line) -> bytes:
     return _encode(ExportLine(kind, item)) + b"\n"  # type: ignore[arg-type]  # one of the kinds
 
 
-async def _lines(services: ApiServices, tenant_id: int, customer_id: str) -> AsyncIterator[_Line]:
+async def _lines(
+    database: AsyncConnectionPool,
+    withheld_records: WithheldRecords,
+    clock: Clock,
+    tenant_id: int,
+    customer_id: str,
+) -> AsyncIterator[_Line]:
     """All that is held; nothing if there is none. The log comes last: only of a known customer it is looked through."""
-    database = services.database
     asked = {"tenant_id": tenant_id, "customer_id": customer_id}
     known = False
     if row := await fetch_one(database, _customers_sql.find_customer, asked):
         known = True
-        yield "customer", shown_customer(row, services.clock)
+        yield "customer", shown_customer(row, clock)
     suppressed = {**asked, "customer_hash": customer_hash(tenant_id, customer_id)}
     if row := await fetch_one(database, _people_sql.find_suppression, suppressed):
         yield "suppression", Suppression(row["suppressed_at"])
@@ -117,7 +126,7 @@ async def _lines(services: ApiServices, tenant_id: int, customer_id: str) -> Asy
         page_of(_sql.list_rejections_of_customer, limit=_PAGE), "rejected_at", "rejection_id"
     ):
         yield "rejected_event", rejection(row)
-    withheld = services.withheld_records.find(tenant_id, customer_id)
+    withheld = withheld_records.find(tenant_id, customer_id)
     while record := await asyncio.to_thread(_next, withheld):
         yield (
             "withheld_event",

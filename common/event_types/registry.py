@@ -87,9 +87,11 @@ def parse_schema(text: bytes, path: str = "") -> dict[str, Any]:
     """The schema in a JSON text; it has yet to be checked.
 
     Raises:
-        InvalidEventError: it is no JSON object, or cannot be stored; `path` is that of the schema in what was sent.
-        InvalidSchemaError: it nests too deeply to be read.
+        InvalidEventError: it is no JSON, or cannot be stored; `path` is that of the schema in what was sent.
+        InvalidSchemaError: it is no object, or nests too deeply to be read.
     """
+    if not text.lstrip().startswith(b"{"):
+        raise InvalidSchemaError("must be a JSON object; {} accepts all data")
     try:
         parse_storable(text, path)
         parsed: dict[str, Any] = json.loads(text)

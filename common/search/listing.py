@@ -1,7 +1,7 @@
-"""Listing documents page by page: which ones there are, without what is in them."""
+"""Listing documents page by page: which ones there are, and whose, without what else is in them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from elasticsearch import Elasticsearch
 
@@ -10,10 +10,18 @@ from common.search.client import translated_errors
 _PAGE = 1000
 
 
+class Listed(NamedTuple):
+    """A document: the index that it is in, its id, and whom it is about."""
+
+    index_name: str
+    signal_id: str
+    customer_id: str
+
+
 def list_documents(
     client: Elasticsearch, index: str, query: Mapping[str, Any], *, order: Literal["asc", "desc"] = "asc"
-) -> Iterator[list[tuple[str, str]]]:
-    """Yield index and id of what `query` finds, in pages by time of arrival; none is empty.
+) -> Iterator[list[Listed]]:
+    """Yield what `query` finds, in pages by time of arrival; none is empty.
 
     `index` is a name or a pattern. As of the last refresh. What is written or deleted meanwhile may be in it or not.
 
@@ -27,7 +35,7 @@ def list_documents(
                 index=index,
                 query=query,
                 size=_PAGE,
-                source=False,
+                source_includes=["customer_id"],
                 sort=[
                     {name: {"order": order, "unmapped_type": kind}}
                     for name, kind in (("received_at", "date"), ("signal_id", "keyword"))
@@ -42,5 +50,5 @@ def list_documents(
         hits = answer["hits"]["hits"]
         if not hits:
             return
-        yield [(hit["_index"], hit["_id"]) for hit in hits]
+        yield [Listed(hit["_index"], hit["_id"], hit["_source"].get("customer_id", "")) for hit in hits]
         after = hits[-1]["sort"]

@@ -59,7 +59,7 @@ def rewrite_newest(connection: psycopg.Connection[Any], client: Elasticsearch, i
     for page in list_documents(client, index, {"match_all": {}}, order="desc"):
         with connection.transaction(), connection.cursor(row_factory=class_row(SignalRow)) as cursor:
             share_generations(connection)  # and only then is the signal read, as by all who write documents
-            row = cursor.execute(_sql.newest_of, {"signal_ids": [each for _, each in page]}).fetchone()
+            row = cursor.execute(_sql.newest_of, {"signal_ids": [each.signal_id for each in page]}).fetchone()
             if row is None:
                 continue
             outcome = write_documents(client, [document(row, index)], check=transaction_check(connection))

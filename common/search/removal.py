@@ -1,5 +1,6 @@
 """Removing documents whose signals PostgreSQL no longer has: of customers that were erased, of expired events."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def remove_documents(
     client: Elasticsearch,
     tenant_id: int,
     filters: Sequence[Mapping[str, Any]],
-) -> int:
+) -> Counter[str]:
     """Delete a tenant's documents that pass all `filters` and whose signals are gone, from every index of ours.
 
     From those that are being built too. Nobody may have read the signals and still be about to write them: wait for
@@ -41,19 +42,20 @@ def remove_documents(
         filters: clauses of Elasticsearch's query language.
 
     Returns:
-        How many were deleted.
+        How many were deleted of each customer.
 
     Raises:
         SearchUnavailableError: the server is away or busy; some may be deleted.
     """
     query = {"bool": {"filter": [{"term": {"tenant_id": tenant_id}}, *filters]}}
-    removed = 0
+    removed = Counter[str]()
     while True:
         refresh(client, _ALL_INDICES)
-        found = sum(
-            remove_orphans(connection, client, tenant_id, documents)
-            for documents in list_documents(client, _ALL_INDICES, query)
-        )
+        found = Counter[str]()
+        for page in list_documents(client, _ALL_INDICES, query):
+            customers = {(each.index_name, each.signal_id): each.customer_id for each in page}
+            gone = remove_orphans(connection, client, tenant_id, list(customers))
+            found.update(customers[each] for each in gone)
         if not found:  # and what lay between two pages, or in another index, is found by the next round
             break
         removed += found
@@ -66,13 +68,13 @@ def remove_orphans(
     client: Elasticsearch,
     tenant_id: int,
     documents: Collection[tuple[str, str]],
-) -> int:
+) -> list[tuple[str, str]]:
     """Delete those of a tenant's `documents`, by index and id, whose signals are gone.
 
     What a dead writer's request may still write, too: name it, whether or not it is there yet.
 
     Returns:
-        How many were there.
+        Those of `documents` that were there.
 
     Raises:
         SearchUnavailableError: the server is away or busy; some may be deleted.
@@ -81,8 +83,9 @@ def remove_orphans(
     stored = connection.execute(_sql.list_stored, {"tenant_id": tenant_id, "signal_ids": signal_ids})
     gone = set(signal_ids) - {signal_id for (signal_id,) in stored}
     if not gone:
-        return 0
+        return []
     move_marks(connection, client, gone)
+    orphans = [each for each in documents if each[1] in gone]
     operations = [
         {
             "delete": {
@@ -92,8 +95,7 @@ def remove_orphans(
                 "version_type": "external_gte",
             }
         }
-        for index, signal_id in documents
-        if signal_id in gone
+        for index, signal_id in orphans
     ]
     with translated_errors():
         answer = client.bulk(operations=operations, filter_path=["items.*.status"])
@@ -103,4 +105,4 @@ def remove_orphans(
         raise SearchUnavailableError(
             f"Elasticsearch did not delete {len(failed)} documents ({failed[:1] or 'no answer'}); they are tried again"
         )
-    return statuses.count(200)
+    return [each for each, status in zip(orphans, statuses, strict=True) if status == 200]

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from harness.events import Event, event
+from harness.events import FORGOTTEN, Event, event
 from harness.oracle import Expectation, examine
 
 from common.envelope import event_key, signal_id
@@ -15,6 +15,7 @@ from common.queue.streams import LANES, Record, encode_entry
 from common.redis import open_redis
 
 TENANT = 7
+GONE = f"{FORGOTTEN}1"
 NOW = "2026-11-21T12:00:00Z"
 SENT_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SENT = [event("sender", number) for number in range(40)]
@@ -34,10 +35,11 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def put(connection: psycopg.Connection[Any], each: Event) -> None:
+def put(connection: psycopg.Connection[Any], each: Event, *, claims: bool = True) -> None:
     key = event_key(TENANT, each.event_id)
     row = (TENANT, each.event_id, each.event_type, each.customer_id)
-    connection.execute("INSERT INTO event_keys VALUES (%s, %s, %s)", (key, TENANT, NOW))
+    if claims:
+        connection.execute("INSERT INTO event_keys VALUES (%s, %s, %s)", (key, TENANT, NOW))
     connection.execute(
         "INSERT INTO events (event_key, received_at, batch_id, occurred_at, raw, tenant_id, event_id, event_type,"
         " customer_id) VALUES (%s, %s, 1, %s, %s, %s, %s, %s, %s)",
@@ -104,6 +106,56 @@ def test_an_acknowledged_event_that_is_nowhere_is_lost(connection: Any, redis_ur
     assert found.lost.examples[0] == "(7, 'other:1') is not in events"
 
 
+def test_of_an_erased_customer_nothing_is_left_but_that_the_ids_are_taken(
+    connection: Any, redis_url: str
+) -> None:
+    gone = [event(GONE, number) for number in range(20)]
+    for each in gone:
+        if each.is_valid:
+            key = event_key(TENANT, each.event_id)
+            connection.execute("INSERT INTO event_keys VALUES (%s, %s, %s)", (key, TENANT, NOW))
+    expectation = expected()
+    for each in gone:
+        expectation.add_erased(TENANT, each)
+
+    with open_redis(redis_url) as redis:
+        assert examine(connection, redis, expectation).problems() == []
+        bought = next(each for each in gone if each.event_type == "purchase" and each.is_valid)
+        put(connection, bought, claims=False)
+        found = examine(connection, redis, expectation)
+
+    assert found.unknown.examples == [
+        f"(7, '{bought.event_id}') is in {table}" for table in ("events", "signals")
+    ]
+    assert [each.split(":")[0] for each in found.wrong_customers.examples] == [f"(7, '{GONE}')"]
+
+
+def test_an_id_of_an_erased_event_that_is_free_again_is_seen(connection: Any, redis_url: str) -> None:
+    expectation = expected()
+    expectation.add_erased(TENANT, event(GONE, 1))
+
+    with open_redis(redis_url) as redis:
+        found = examine(connection, redis, expectation)
+
+    assert found.lost.examples == [f"(7, '{GONE}:1') is not in event_keys"]
+
+
+def test_what_an_erasure_took_is_no_difference_of_usage(connection: Any, redis_url: str) -> None:
+    connection.execute("UPDATE usage SET events = events + 3")
+    connection.execute(
+        "INSERT INTO erasures (erasure_id, tenant_id, customer_hash, erased_at, state, finished_at, counts)"
+        " VALUES (gen_random_uuid(), %s, decode(md5('x'), 'hex'), %s, 'done', now(), '{\"events\": 3}')",
+        (TENANT, NOW),
+    )
+
+    with open_redis(redis_url) as redis:
+        assert examine(connection, redis, expected()).problems() == []
+
+
+UNFINISHED_ERASURE = (
+    "INSERT INTO erasures (erasure_id, tenant_id, customer_hash, customer_id, erased_at)"
+    f" VALUES (gen_random_uuid(), {TENANT}, decode(md5('x'), 'hex'), 'x', now())"
+)
 DAMAGES = [
     ("lost", f"DELETE FROM events WHERE event_id = '{UPDATED.event_id}'"),
     ("lost", f"DELETE FROM event_keys WHERE event_key = '{event_key(TENANT, SOLD.event_id)}'"),
@@ -123,6 +175,7 @@ DAMAGES = [
     ("wrong_customers", f"DELETE FROM customers WHERE customer_id = '{SOLD.customer_id}'"),
     ("left_over", f"INSERT INTO outbox VALUES (1, {TENANT}, '{{}}', now(), now())"),
     ("left_over", "UPDATE usage SET events = events + 1"),
+    ("left_over", UNFINISHED_ERASURE),
     ("left_over", f"INSERT INTO usage_parts VALUES ({TENANT}, '2026-10-01', 1, 1)"),
     ("left_over", f"INSERT INTO index_failures VALUES (gen_random_uuid(), {TENANT}, now(), 400, '')"),
 ]

@@ -23,6 +23,14 @@ class ApiStore:
         cursor = self._connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
+    def waiting_for_locks(self) -> int:
+        """How many sessions of this database do."""
+        [(count,)] = self.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(count)
+
     def tenant(self, slug: str) -> int:
         [(tenant_id,)] = self.execute(
             "INSERT INTO tenants (slug, name) VALUES (%s, %s) RETURNING tenant_id", (slug, slug)

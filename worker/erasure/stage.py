@@ -51,6 +51,8 @@ _LAST_KEY = UUID(int=2**128 - 1)
 log = structlog.get_logger(__name__)
 
 _Ready = Callable[[Connection, Sequence[Erasure]], list[Erasure]]
+_Key = Callable[[Erasure], object]
+_Erase = Callable[[Connection, Sequence[Erasure]], None]
 
 
 class ErasureStage:
@@ -63,15 +65,15 @@ class ErasureStage:
         self._types = types
         self._withheld = WithheldRecords(services.redis)
         self._queued = TenantEntries(services.redis)
-        # What is done for a group as one, and what for one after the other, once that is ready.
-        self._shared: Mapping[str, Callable[[Connection, Sequence[Erasure]], None]] = {
+        # What is done for a group as one, and what for parts of it one after the other, once these are ready.
+        self._shared: Mapping[str, _Erase] = {
             "signals": self._erase_signals,
             "events": self._erase_events,
         }
-        self._single: Mapping[str, tuple[_Ready, Callable[[Connection, Erasure], None]]] = {
-            "requested": (self._settled, self._erase_customer),
-            "documents": (self._settled, self._erase_documents),
-            "withheld": (self._passed, self._erase_withheld),
+        self._in_parts: Mapping[str, tuple[_Ready, _Key, _Erase]] = {
+            "requested": (self._settled, _by_itself, self._erase_customer),
+            "documents": (self._settled, _by_tenant, self._erase_documents),
+            "withheld": (self._passed, _by_itself, self._erase_withheld),
         }
 
     def step(self, wait_seconds: float) -> int:
@@ -111,17 +113,20 @@ class ErasureStage:
                 with _put_off_if_it_fails(connection, group):
                     shared(connection, group)
             else:
-                self._advance_singly(connection, group)
+                self._advance_in_parts(connection, group)
             return len(group)
 
-    def _advance_singly(self, connection: Connection, group: Sequence[Erasure]) -> None:
-        find_ready, erase = self._single[group[0].state]
+    def _advance_in_parts(self, connection: Connection, group: Sequence[Erasure]) -> None:
+        find_ready, key, erase = self._in_parts[group[0].state]
         until = time.monotonic() + _STEP_SECONDS
         with _put_off_if_it_fails(connection, group):
             ready = find_ready(connection, group)
+        parts: dict[object, list[Erasure]] = {}
         for erasure in ready:
-            with _put_off_if_it_fails(connection, group, alone=erasure):
-                erase(connection, erasure)
+            parts.setdefault(key(erasure), []).append(erasure)
+        for part in parts.values():
+            with _put_off_if_it_fails(connection, group, alone=part):
+                erase(connection, part)
             if time.monotonic() > until:
                 break
 
@@ -129,8 +134,9 @@ class ErasureStage:
         """Those for whom every batch sees the tombstones, or nobody writes documents of signals that are gone."""
         return settled(connection, group, wait_seconds=_WAIT_SECONDS)
 
-    def _erase_customer(self, connection: Connection, erasure: Erasure) -> None:
+    def _erase_customer(self, connection: Connection, part: Sequence[Erasure]) -> None:
         """Erase the customer's row and refusals: first, as it takes what came later to make the row anew."""
+        (erasure,) = part
         # What is in the lanes by now is stored, refused or withheld by those who see the tombstone.
         queue_time = self._queue_time()
         with connection.transaction():
@@ -157,19 +163,24 @@ class ErasureStage:
                 walked_at, walked_key = place
                 set_state(connection, group, "events", walked_at=walked_at, walked_key=walked_key)
 
-    def _erase_documents(self, connection: Connection, erasure: Erasure) -> None:
+    def _erase_documents(self, connection: Connection, part: Sequence[Erasure]) -> None:
+        """Erase the documents of a tenant's customers, which are looked for together: search may be slow."""
+        # It finds what came after an erasure as well. That stays: PostgreSQL has its signals.
         removed = remove_documents(
             connection,
             self._services.search,
-            erasure.tenant_id,
+            part[0].tenant_id,
             [
-                {"term": {"customer_id": erasure.customer_id}},
-                {"range": {"received_at": {"lte": rfc3339(erasure.erased_at)}}},
+                {"terms": {"customer_id": sorted({erasure.customer_id for erasure in part})}},
+                {"range": {"received_at": {"lte": rfc3339(max(erasure.erased_at for erasure in part))}}},
             ],
         )
         with connection.transaction():
-            add_counts(connection, erasure.erasure_id, erasure.tenant_id, {"documents": removed})
-            set_state(connection, [erasure], "withheld")
+            for erasure in part:
+                # Of several erasures of one customer the first one counts all that is left.
+                counts = {"documents": removed.pop(erasure.customer_id, 0)}
+                add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)
+            set_state(connection, part, "withheld")
 
     def _passed(self, connection: Connection, group: Sequence[Erasure]) -> list[Erasure]:
         """Those of whom nobody withholds any more: of their tenants' entries, all of before have been taken."""
@@ -185,8 +196,9 @@ class ErasureStage:
             put_off(connection, waiting, _WAIT_SECONDS)
         return [each for each in group if none_before[each.tenant_id] > (each.queue_time or 0)]
 
-    def _erase_withheld(self, connection: Connection, erasure: Erasure) -> None:
+    def _erase_withheld(self, connection: Connection, part: Sequence[Erasure]) -> None:
         """Erase what is withheld: the last step."""
+        (erasure,) = part
         counts = {"withheld_events": self._withheld.remove(erasure.tenant_id, _is_of(erasure))}
         with connection.transaction():
             add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)
@@ -202,17 +214,25 @@ class ErasureStage:
 
 @contextmanager
 def _put_off_if_it_fails(
-    connection: Connection, group: Sequence[Erasure], *, alone: Erasure | None = None
+    connection: Connection, group: Sequence[Erasure], *, alone: Sequence[Erasure] = ()
 ) -> Iterator[None]:
-    """What fails with one of the group puts off this `alone`; a store that is away fails all of them."""
+    """What fails with a part of the group puts off this `alone`; a store that is away fails all of them."""
     try:
         yield
     except Exception as error:
         # Others go first, so that an outage of search keeps nobody's rows in PostgreSQL.
-        late = [alone] if alone and not isinstance(error, TransientError) else group
+        late = alone if alone and not isinstance(error, TransientError) else group
         with suppress(Exception):
             put_off(connection, late, _RETRY_SECONDS)
         raise
+
+
+def _by_itself(erasure: Erasure) -> object:
+    return erasure.erasure_id
+
+
+def _by_tenant(erasure: Erasure) -> object:
+    return erasure.tenant_id
 
 
 def _is_of(erasure: Erasure) -> Callable[[Record], bool]:

@@ -10,7 +10,7 @@ from common.metrics import Metrics
 from common.search.bulk import BulkOutcome
 from worker.index.outbox import OutboxRow
 
-log = structlog.get_logger("worker.index.stage")
+log = structlog.get_logger(__name__)
 
 
 def report_batch(

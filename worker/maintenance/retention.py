@@ -66,7 +66,7 @@ def expire_tenants(
             if stop():
                 break
             older = {"range": {"received_at": {"lt": rfc3339(each.cutoff)}}}
-            documents += remove_documents(connection, client, each.tenant_id, [older])
+            documents += remove_documents(connection, client, each.tenant_id, [older]).total()
             connection.execute(_sql.note_expired, {"tenant_id": each.tenant_id, "cutoff": each.cutoff})
     return {"tenant_rows_expired": rows, "tenant_documents_expired": documents}
 

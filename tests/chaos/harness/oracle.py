@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple
+from uuid import UUID
 
 import psycopg
 from redis import Redis
 
+from common.envelope import event_key
 from common.queue.streams import DEPTH_KEY, QUARANTINE_KEY, STREAMS
 from harness.events import Event
 
@@ -21,11 +23,7 @@ Customer = tuple[int, str]
 """A tenant's id and a customer's."""
 
 _EVENTS: LiteralString = "SELECT tenant_id, event_id FROM events"
-_KEYS: LiteralString = """
-SELECT keys.tenant_id, events.event_id
-FROM event_keys AS keys
-LEFT JOIN events ON events.event_key = keys.event_key AND events.received_at = keys.received_at
-"""
+_KEYS: LiteralString = "SELECT event_key FROM event_keys"
 _SIGNALS: LiteralString = "SELECT tenant_id, event_id, event_type, customer_id, amount, currency FROM signals"
 _REJECTED: LiteralString = "SELECT tenant_id, event_id FROM rejected_events"
 _CUSTOMERS: LiteralString = (
@@ -34,6 +32,7 @@ _CUSTOMERS: LiteralString = (
 _LEFT_OVER: Mapping[str, LiteralString] = {
     "outbox rows not indexed": "SELECT count(*) FROM outbox WHERE indexed_at IS NULL",
     "documents that search refused": "SELECT count(*) FROM index_failures",
+    "customers to be erased": "SELECT count(*) FROM erasures WHERE state <> 'done'",
     "months with another usage than the events stored": """
         SELECT count(*)
         FROM (
@@ -44,6 +43,10 @@ _LEFT_OVER: Mapping[str, LiteralString] = {
             SELECT tenant_id, month, sum(events) AS used
             FROM (
                 SELECT tenant_id, month, events FROM usage UNION ALL SELECT tenant_id, month, events FROM usage_parts
+                UNION ALL
+                SELECT tenant_id, date_trunc('month', erased_at AT TIME ZONE 'UTC')::date,
+                       -(counts ->> 'events')::bigint
+                FROM erasures
             ) AS counted
             GROUP BY 1, 2
         ) AS counts USING (tenant_id, month)
@@ -139,6 +142,8 @@ class Expectation:
     """What the stores must hold, by what was acknowledged."""
 
     stored: set[Identity] = field(default_factory=set)
+    erased: set[Identity] = field(default_factory=set)
+    """Valid, and gone since: of them nothing is left but that their identity is taken."""
     rejected: set[Identity] = field(default_factory=set)
     signals: dict[Identity, _Signal] = field(default_factory=dict)
     customers: dict[Customer, _Sums] = field(default_factory=dict)
@@ -157,19 +162,28 @@ class Expectation:
             self.signals[identity] = _Signal(event.event_type, event.customer_id, amount, currency)
             sums.add(self.signals[identity])
 
+    def add_erased(self, tenant_id: int, event: Event) -> None:
+        """One more event that was acknowledged before its customer was erased."""
+        if event.is_valid:
+            self.erased.add((tenant_id, event.event_id))
+
 
 def examine(connection: psycopg.Connection[Any], redis: Redis, expected: Expectation) -> Conservation:
     """Compare what the stores hold with what is `expected`, once everything is at rest."""
     signals = [((row[0], row[1]), _Signal(*row[2:])) for row in connection.execute(_SIGNALS)]
-    found = {
+    # What nobody is expected to have taken shows as the key itself.
+    identities: dict[UUID, Identity] = {event_key(*each): each for each in expected.stored | expected.erased}
+    found: dict[str, Counter[Identity]] = {
         "events": Counter(connection.execute(_EVENTS).fetchall()),
-        "event_keys": Counter(connection.execute(_KEYS).fetchall()),
+        "event_keys": Counter(
+            identities.get(key, (0, str(key))) for (key,) in connection.execute(_KEYS).fetchall()
+        ),
         "rejected_events": Counter(connection.execute(_REJECTED).fetchall()),
         "signals": Counter(identity for identity, _ in signals),
     }
     wanted: dict[str, KeysView[Identity] | set[Identity]] = {
         "events": expected.stored,
-        "event_keys": expected.stored,
+        "event_keys": expected.stored | expected.erased,
         "rejected_events": expected.rejected,
         "signals": expected.signals.keys(),
     }

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from harness.courier import Ledger
 from harness.events import event
-from harness.load import Ledger
 
 SENDER = "probe"
 _PAUSE_SECONDS = 0.05

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.courier import Ledger
 from harness.events import events
 from harness.index import IndexDifference, compare_index
-from harness.load import Ledger
 from harness.oracle import Expectation, examine
 from harness.report import Report
 from harness.stack import Stack
@@ -20,6 +20,7 @@ _DRAIN_SECONDS = 240
 # again what it has already.
 _INDEX_IDLE_SECONDS = 120
 _HEAL_SECONDS = 60
+_ERASE_IDLE_SECONDS = 120
 _VERIFY_SECONDS = 600
 
 
@@ -45,6 +46,13 @@ class Reckoning:
                     lambda now=left: len(stores.pending_batches()) < now,
                     _INDEX_IDLE_SECONDS,
                     f"{left} outbox rows to become fewer",
+                    pause=0.2,
+                )
+            while left := stores.erasures_in_work():
+                wait_for(
+                    lambda now=left: stores.erasures_in_work() < now,
+                    _ERASE_IDLE_SECONDS,
+                    f"{left} erasures to become fewer",
                     pause=0.2,
                 )
         except StuckError as error:
@@ -95,8 +103,11 @@ class Reckoning:
         # What was begun and never acknowledged may be stored or not; that it was not is a problem of its own.
         for sender, count in ledger.begun.items():
             tenant_id = self._stack.tenant_ids[ledger.tenants[sender]]
-            for event in events(sender, count):
-                expected.add(tenant_id, event)
+            for number, event in enumerate(events(sender, count)):
+                if number < ledger.forgotten[sender]:
+                    expected.add_erased(tenant_id, event)
+                else:
+                    expected.add(tenant_id, event)
         return expected
 
     def _index_difference(self) -> IndexDifference:

@@ -70,6 +70,8 @@ class Report:
     events_begun: int = 0
     events_acknowledged: int = 0
     events_repeated: int = 0
+    customers_erased: int = 0
+    events_erased: int = 0
     requests_retried: dict[str, int] = field(default_factory=dict)
     conservation: Conservation | None = None
     index: IndexReport = field(default_factory=IndexReport)
@@ -144,6 +146,7 @@ class Report:
     def _lines(self) -> Iterable[tuple[str, str]]:
         yield "duration", f"{self.duration_seconds:.0f} s{', interrupted' if self.interrupted else ''}"
         yield "events acknowledged", f"{self.events_acknowledged:,}, {self.events_repeated:,} of them again"
+        yield "customers erased", f"{self.customers_erased:,}, with {self.events_erased:,} of these events"
         retried = ", ".join(f"{count} x {reason}" for reason, count in self.requests_retried.items())
         yield "requests retried", f"{sum(self.requests_retried.values())} ({retried or 'none'})"
         if found := self.conservation:

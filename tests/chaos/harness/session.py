@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from harness.courier import Ledger
 from harness.faults import draw
 from harness.faults.fault import Fault
-from harness.load import Ledger, Load
+from harness.load import Load
 from harness.probe import Probe
 from harness.reckoning import Reckoning
 from harness.report import Outcome, Report
@@ -21,6 +22,7 @@ from harness.throughput import measure_throughput
 from harness.waiting import StuckError, wait_for
 
 _TENANTS = ("acme", "globex", "initech")
+_ERASING_TENANT = "erasing"
 _PROBE_TENANT = "probe"
 _THROUGHPUT_TENANT = "throughput"
 _FINISH_SECONDS = 120  # for the clients to bring home what they have begun
@@ -80,16 +82,19 @@ class Session:
             report.events_begun = ledger.begun.total()
             report.events_acknowledged = ledger.total
             report.events_repeated = ledger.repeated
+            report.customers_erased = len(ledger.forgotten)
+            report.events_erased = ledger.forgotten.total()
             report.requests_retried = dict(ledger.answers.most_common())
 
     def _run(self) -> None:
         stack, report = self._stack, self._report
         self._screen.phase("starting the stack")
-        stack.start([*_TENANTS, _PROBE_TENANT, _THROUGHPUT_TENANT])
+        stack.start([*_TENANTS, _ERASING_TENANT, _PROBE_TENANT, _THROUGHPUT_TENANT])
         report.throughput_before = self._throughput("before")
         load = Load(
             stack.api_url,
-            {slug: stack.keys[slug] for slug in _TENANTS},
+            {slug: stack.keys[slug] for slug in (*_TENANTS, _ERASING_TENANT)},
+            _ERASING_TENANT,
             self._ledger,
             clients=self._plan.clients,
             rate=self._plan.rate,

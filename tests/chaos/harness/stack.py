@@ -81,7 +81,7 @@ class Stack:
         with connect(self._database_url) as connection:
             for slug in tenants:
                 self.tenant_ids[slug] = create_tenant(connection, slug, slug).tenant_id
-                self.keys[slug] = create_key(connection, slug, "chaos", ["ingest", "read"])
+                self.keys[slug] = create_key(connection, slug, "chaos", ["ingest", "read", "tenant_admin"])
             enable_process_roles(connection, self.folder.password)
         self._supervisor.start(self._fleet(), timeout_seconds=_START_SECONDS)
         self._watch.start()

@@ -20,6 +20,7 @@ Entries = frozenset[tuple[str, bytes]]
 """Stream entries: lane and id."""
 
 _PATIENCE_SECONDS = 60.0
+_ERASING: LiteralString = "SELECT count(*) FROM erasures WHERE state <> 'done'"
 _PENDING: LiteralString = "SELECT batch_id, tenant_id FROM outbox WHERE indexed_at IS NULL"
 
 
@@ -101,6 +102,16 @@ class Stores:
         def look() -> Batches:
             with self.database() as connection:
                 return frozenset(connection.execute(_PENDING).fetchall())
+
+        return _answer(look)
+
+    def erasures_in_work(self) -> int:
+        """How many customers are still to be erased."""
+
+        def look() -> int:
+            with self.database() as connection:
+                (found,) = connection.execute(_ERASING).fetchall()
+                return int(found[0])
 
         return _answer(look)
 

@@ -4,7 +4,7 @@ import threading
 import time
 from statistics import median
 
-from harness.load import Courier, Ledger
+from harness.courier import Courier, Ledger
 from harness.stack import Stack
 from harness.waiting import wait_for
 

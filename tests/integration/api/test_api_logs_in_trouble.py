@@ -135,7 +135,7 @@ def test_a_call_that_cannot_be_recorded_is_answered_and_its_connection_goes_on(
 
     ports = set()
     with monkeypatch.context() as patch:
-        patch.setattr("api.http.request_context.call_of", fail)
+        patch.setattr("api.request_context.call_of", fail)
         for _ in range(2):
             with api.stream("GET", "/v1/signals") as answer:
                 assert answer.status_code == 200

@@ -38,7 +38,7 @@ def test_a_crash_answers_a_bare_problem_and_logs_the_trace(
         raise RuntimeError("the inside of the house")
 
     log = Mock()
-    monkeypatch.setattr("api.http.request_context._log", log)
+    monkeypatch.setattr("api.request_context._log", log)
     monkeypatch.setattr("api.database.pages.fetch_all", crash)
     answer = api.get("/v1/signals", headers={"X-Request-ID": "unsafe\tid"})
 

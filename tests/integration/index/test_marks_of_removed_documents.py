@@ -36,7 +36,7 @@ def remove(connection: psycopg.Connection, client: Elasticsearch, store: SignalS
             f"DELETE FROM signals WHERE tenant_id = {tenant_id} {which} RETURNING signal_id::text"
         )
         store.ids -= {each for (each,) in gone}
-        return remove_documents(connection, client, tenant_id, [])
+        return remove_documents(connection, client, tenant_id, []).total()
 
     return run
 

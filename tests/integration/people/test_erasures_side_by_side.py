@@ -1,5 +1,6 @@
 """Several erasures at once: none waits for another that fails or waits, and each counts what it erased once."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -8,8 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from people import LATER, MARK, TENANT, People, event
+from people import LATER, MARK, OTHER_TENANT, TENANT, People, event
 
+from common.search.removal import remove_documents
 from worker.erasure import stage as erasure
 
 TAKE_NUMBER = "SELECT pg_current_xact_id()"
@@ -172,6 +174,32 @@ def test_one_that_waits_takes_no_time_from_those_that_can_go_on(
         assert states(people) == ["documents", "requested"]
 
 
+def test_a_tenants_customers_are_looked_for_in_search_together(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def remove(connection: Any, client: Any, tenant_id: int, filters: Any) -> Counter[str]:
+        asked.append(tenant_id)
+        return remove_documents(connection, client, tenant_id, filters)
+
+    monkeypatch.setattr(erasure, "remove_documents", remove)
+    names = ["first", "second", "third"]
+    people.send(
+        *(event(f"e{number}-{name}", name) for name in names for number in range(2)), event("e", "kept")
+    )
+    people.send(event("e", "first"), tenant=OTHER_TENANT)
+    paths = [people.ask_to_erase(name, LATER + timedelta(seconds=at)) for at, name in enumerate(names)]
+    people.send(event("again", "first"), received_at=LATER + timedelta(seconds=1))
+
+    people.work()
+
+    assert asked == [TENANT]
+    assert [people.receipt(path)["erased"]["documents"] for path in paths] == [2, 2, 2]
+    found = sorted((each["tenant_id"], each["event_id"]) for each in people.documents().values())
+    assert found == sorted([(TENANT, "again"), (TENANT, "e"), (OTHER_TENANT, "e")])
+
+
 def test_two_erasures_of_one_customer_count_each_row_once(people: People) -> None:
     people.send(event("e1"), event("e2"))
     people.send(event("e3"), received_at=LATER + timedelta(seconds=1))
@@ -186,20 +214,12 @@ def test_two_erasures_of_one_customer_count_each_row_once(people: People) -> Non
 
 
 def test_a_batch_that_locks_refusals_before_customers_is_no_deadlock(
-    people: People, database_url: str, monkeypatch: pytest.MonkeyPatch, until: Any
+    people: People, api_store: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, until: Any
 ) -> None:
     monkeypatch.setattr(erasure, "_WAIT_SECONDS", 0.02)
     people.send(event("e1"), event("x", kind="visit"))
     path = people.ask_to_erase()
     stage = people.stage()
-
-    def waits_for_a_lock() -> bool:
-        return bool(
-            people.pipeline.value(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-        )
 
     with psycopg.connect(database_url) as batch, ThreadPoolExecutor() as threads:
         with psycopg.connect(database_url) as long:
@@ -207,7 +227,7 @@ def test_a_batch_that_locks_refusals_before_customers_is_no_deadlock(
             stage.step(0)  # so that the erasure waits for this one, and not for the batch
             batch.execute("UPDATE rejected_events SET rejected_at = now() WHERE tenant_id = %s", (TENANT,))
         step = threads.submit(stage.step, 0)
-        until(waits_for_a_lock)
+        until(api_store.waiting_for_locks)
         batch.execute("UPDATE customers SET heat = 1 WHERE tenant_id = %s", (TENANT,))
         batch.commit()
         step.result()

@@ -14,13 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.audit.call_log import call_of
 from api.http.client_address import ClientAddresses
 from api.http.errors import as_problem, problem_response
+from api.http.responses import ANSWER_FIELDS
 from api.http.security_headers import SecurityHeaders
 from common.clock import Clock
 from common.envelope import new_event_id
 from common.metrics import Metrics
-
-ANSWER_FIELDS = "sspp.answer_fields"
-"""Where the scope of a request lists header fields that its answer gets, whatever that will be."""
 
 _ID_HEADER = b"x-request-id"
 
