@@ -12,7 +12,7 @@ from victims import SCOPES, Operation, Victim, operations
 
 from api.database.fetching import Row, fetch_one
 
-ROUNDS = 60
+ROUNDS = 40
 ATTEMPTS = 5
 # Of the same work, in turns. One more look into a store before the answer is made costs more.
 MOST_RATIO = 1.2
