@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, TypeAlias
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.http.body_budget import CHECK_AGAIN
 from api.http.errors import ProblemError
 from common.tenancy.keys import SCOPES, Scope
 from common.tenancy.plans import NO_LIMITS, Limits
@@ -88,18 +89,12 @@ async def authorize(request: Request, scope: Scope, *, check: Check | None = Non
         DatabaseUnavailableError: the key cannot be looked up.
         Exception: what `check` raises.
     """
-    services = request.app.state.services
-    try:
-        found: Principal = await services.authenticator.authenticate(request.headers.get("authorization"))
-    except RefusedKeyError as error:
-        request.scope["sspp.principal"] = (
-            error.principal
-        )  # who uses a key that leaked is for its tenant to see
-        raise
-    request.scope["sspp.principal"] = found  # for the log of calls
+    found = await _authenticate(request)
+    # A body may take a minute to arrive: the key may be revoked by then, or its tenant suspended.
+    request.scope[CHECK_AGAIN] = partial(_authenticate, request)
     if check is not None:
         check(request, found)
-    await services.rate_limits.admit_request(request.scope, found)
+    await request.app.state.services.rate_limits.admit_request(request.scope, found)
     if not found.may(scope):
         raise ProblemError(
             403,
@@ -107,6 +102,20 @@ async def authorize(request: Request, scope: Scope, *, check: Check | None = Non
             f"this API key lacks the scope '{scope}'",
             headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
         )
+    return found
+
+
+async def _authenticate(request: Request) -> Principal:
+    try:
+        found: Principal = await request.app.state.services.authenticator.authenticate(
+            request.headers.get("authorization")
+        )
+    except RefusedKeyError as error:
+        request.scope["sspp.principal"] = (
+            error.principal
+        )  # who uses a key that leaked is for its tenant to see
+        raise
+    request.scope["sspp.principal"] = found  # for the log of calls
     return found
 
 

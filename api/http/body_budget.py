@@ -10,6 +10,10 @@ from api.http.body import BODY_ARRIVED, announced_bytes, read_body
 from api.http.errors import ProblemError, ShedError
 from common.metrics import Metrics
 
+CHECK_AGAIN = "sspp.check_again"
+"""Where the scope of a request has what to await once its body is there, where that was not so from the beginning: it
+raises what the request is answered with that may no longer be made."""
+
 
 class BodyBudget:
     """What all requests of a process together may hold of bodies.
@@ -73,7 +77,8 @@ class BodyLease:
         """The request's body, decompressed, of at most `max_bytes`; see `api.http.body.read_body`.
 
         Raises:
-            ProblemError: as `read_body` does, or 408 ``request_timeout``, the body arrives too slowly.
+            ProblemError: as `read_body` does, or 408 ``request_timeout``, the body arrives too slowly; or what the
+                request's `CHECK_AGAIN` raises.
             ShedError: 503 ``api_busy``, too many bytes are held.
         """
         announced_bytes(request.headers, max_bytes)
@@ -87,7 +92,7 @@ class BodyLease:
             return await reading
         try:
             async with asyncio.timeout(self._budget.timeout_seconds):
-                return await reading
+                body = await reading
         except TimeoutError:
             raise ProblemError(
                 408,
@@ -95,6 +100,9 @@ class BodyLease:
                 f"the body did not arrive within {self._budget.timeout_seconds:g} seconds; send less at a time",
                 headers={"Connection": "close"},
             ) from None
+        if check_again := request.scope.get(CHECK_AGAIN):
+            await check_again()
+        return body
 
     def hold(self, size: int) -> None:
         """Count `size` more bytes as held for this request.

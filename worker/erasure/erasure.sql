@@ -1,5 +1,9 @@
 -- name: lock_customer
-SELECT FROM customers WHERE tenant_id = %(tenant_id)s AND customer_id = %(customer_id)s FOR UPDATE;
+-- Also says what is known of the customer; heat is a sum of rounded numbers, the same only nearly when made anew.
+SELECT to_jsonb(customers) - 'heat'
+FROM customers
+WHERE tenant_id = %(tenant_id)s AND customer_id = %(customer_id)s
+FOR UPDATE;
 
 -- name: delete_customer
 DELETE FROM customers WHERE tenant_id = %(tenant_id)s AND customer_id = %(customer_id)s;

@@ -69,11 +69,14 @@ def erase_customer(connection: Connection, erasure: Erasure, types: EventTypes) 
     cursor = connection.cursor()
     # In the order in which batches take them.
     rejected = cursor.execute(_sql.delete_rejected, erasure.customer).rowcount
-    customers = cursor.execute(_sql.lock_customer, erasure.customer).rowcount
-    if customers:
+    known = cursor.execute(_sql.lock_customer, erasure.customer).fetchone()
+    left = None
+    if known:
         changes = changes_since(connection, erasure, types)
         cursor.execute(_sql.delete_customer, erasure.customer)
         if changes:
             change_customers(cursor, changes)
-    counts = {"customers": customers, "rejected_events": rejected}
+            left = cursor.execute(_sql.lock_customer, erasure.customer).fetchone()
+    # Whose row is the same without what came before was not there before, or is erased already.
+    counts = {"customers": int(known != left), "rejected_events": rejected}
     add_counts(connection, erasure.erasure_id, erasure.tenant_id, counts)

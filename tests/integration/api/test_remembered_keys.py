@@ -1,11 +1,13 @@
 """Keys that an API process remembers: until when they open, and while PostgreSQL cannot be asked."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from movable_clock import MovableClock
 from sending import bearer
 
@@ -23,6 +25,38 @@ def test_a_revoked_key_works_a_second_longer_at_most(
         assert client.get("/v1/signals").status_code == 200
         clock.now += timedelta(seconds=0.1)
         assert client.get("/v1/signals").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ("UPDATE api_keys SET revoked_at = now()", b"HTTP/1.1 401"),
+        ("UPDATE tenants SET status = 'suspended' WHERE slug = 'acme'", b"HTTP/1.1 403"),
+        ("SELECT 1", b"HTTP/1.1 202"),
+    ],
+)
+def test_a_body_that_takes_its_time_needs_a_key_that_opens_when_it_is_there(
+    environment: dict[str, str], api_store: Any, api_tenant: int, api_serving: Any, change: str, answer: bytes
+) -> None:
+    clock, key = MovableClock(NOON), api_store.key(api_tenant, "ingest")
+    body = b'{"event_type": "purchase", "customer_id": "c1", "data": {}}'
+    with (
+        api_serving(environment, key, clock=clock) as client,
+        socket.create_connection(("127.0.0.1", client.base_url.port)) as connection,
+    ):
+        head = f"POST /v1/events HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body[:20])
+        # This one comes later, and is answered: the key of the other one has been looked at.
+        assert client.post(
+            "/v1/events", content=body, headers={"Content-Type": "application/json"}
+        ).is_success
+        api_store.execute(change)
+        clock.now += timedelta(seconds=1)
+
+        connection.sendall(body[20:])
+
+        assert connection.recv(100).startswith(answer)
 
 
 def test_slow_reads_keep_no_revoked_key_alive(

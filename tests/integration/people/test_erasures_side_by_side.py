@@ -200,6 +200,20 @@ def test_a_tenants_customers_are_looked_for_in_search_together(
     assert found == sorted([(TENANT, "again"), (TENANT, "e"), (OTHER_TENANT, "e")])
 
 
+def test_a_customer_who_only_came_after_the_request_is_not_counted(people: People) -> None:
+    paths = [people.ask_to_erase(at=LATER + timedelta(seconds=at)) for at in (0, 1)]
+    people.send(
+        event("e1"),
+        event("e2", kind="customer_updated", name="Ada"),
+        received_at=LATER + timedelta(seconds=2),
+    )
+
+    people.work()
+
+    assert [people.receipt(path)["erased"]["customers"] for path in paths] == [0, 0]
+    assert people.count("customers") == 1
+
+
 def test_two_erasures_of_one_customer_count_each_row_once(people: People) -> None:
     people.send(event("e1"), event("e2"))
     people.send(event("e3"), received_at=LATER + timedelta(seconds=1))
