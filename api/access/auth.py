@@ -89,12 +89,22 @@ async def authorize(request: Request, scope: Scope, *, check: Check | None = Non
         DatabaseUnavailableError: the key cannot be looked up.
         Exception: what `check` raises.
     """
-    found = await _authenticate(request)
-    # A body may take a minute to arrive: the key may be revoked by then, or its tenant suspended.
-    request.scope[CHECK_AGAIN] = partial(_authenticate, request)
+    services = request.app.state.services
+    authorization = request.headers.get("authorization")
+    try:
+        found: Principal = await services.authenticator.authenticate(authorization)
+    except RefusedKeyError as error:
+        request.scope["sspp.principal"] = (
+            error.principal
+        )  # who uses a key that leaked is for its tenant to see
+        raise
+    request.scope["sspp.principal"] = found  # for the log of calls
+    # A body may take a minute to arrive: the key may be revoked by then, or its tenant suspended. (Not by way of the
+    # request, which would hold itself then.)
+    request.scope[CHECK_AGAIN] = partial(services.authenticator.authenticate, authorization)
     if check is not None:
         check(request, found)
-    await request.app.state.services.rate_limits.admit_request(request.scope, found)
+    await services.rate_limits.admit_request(request.scope, found)
     if not found.may(scope):
         raise ProblemError(
             403,
@@ -102,20 +112,6 @@ async def authorize(request: Request, scope: Scope, *, check: Check | None = Non
             f"this API key lacks the scope '{scope}'",
             headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
         )
-    return found
-
-
-async def _authenticate(request: Request) -> Principal:
-    try:
-        found: Principal = await request.app.state.services.authenticator.authenticate(
-            request.headers.get("authorization")
-        )
-    except RefusedKeyError as error:
-        request.scope["sspp.principal"] = (
-            error.principal
-        )  # who uses a key that leaked is for its tenant to see
-        raise
-    request.scope["sspp.principal"] = found  # for the log of calls
     return found
 
 
