@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --p
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test chaos fuzz bench bench-quick check audit format venv lock clean
+.PHONY: help up test prometheus chaos fuzz bench bench-quick check audit format venv lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ up: $(VENV)/.ready ## Run the whole platform here until Ctrl-C; make up ARGS="--
 
 test: $(VENV)/.ready ## Run all tests; make test ARGS="tests/unit -k money"
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+prometheus: ## Get Prometheus's programs into .tools, for the tests that need them (Debian, Ubuntu)
+	@infrastructure/scripts/get_prometheus.sh
 
 chaos: $(VENV)/.ready ## Break everything at random, prove nothing is lost; make chaos ARGS="--faults 50 --seed 7"
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
@@ -59,9 +62,9 @@ venv: $(VENV)/.ready ## Make or update the virtual environment, nothing else
 	@:
 
 lock: $(VENV)/.ready ## Write the lock files anew; make lock LOCK_DATE=2026-11-01 looks no further
-	@$(COMPILE) --output-file requirements.lock
-	@$(COMPILE) --extra local --extra dev --output-file requirements-dev.lock
-	@$(COMPILE) --extra local --extra dev --extra bench --output-file requirements-bench.lock
+	@$(COMPILE) --extra otel --output-file requirements.lock
+	@$(COMPILE) --extra local --extra dev --extra otel --output-file requirements-dev.lock
+	@$(COMPILE) --extra local --extra dev --extra otel --extra bench --output-file requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches; data in .sspp stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info

@@ -1,5 +1,6 @@
 """The composition root of the API, which ``python -m api`` runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,17 +28,21 @@ from api.people import erasures, export, profiles, suppression
 from api.reading import customers, events, search, signals, usage
 from api.rejected import rejections, replay
 from api.request_context import RequestContext
+from api.request_traces import RequestTraces
 from api.services import open_services
 from common.clock import Clock, system_clock
 from common.logging import configure_logging
 from common.metrics import Metrics
 from common.setting_values import split_list
 from common.settings import Settings, load_settings
+from common.tracing.tracing import Tracing, open_tracing
 
 _log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, clock: Clock = system_clock, tracing: Tracing | None = None
+) -> FastAPI:
     """The API; its clients are made when it starts and closed when it stops.
 
     It starts whether or not its servers are there: ``/readyz`` says which are. Events are accepted as soon as
@@ -47,6 +52,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         settings: default: read from the environment, and logging is configured accordingly; whoever hands
             settings in also looks after logging.
         clock: what time it is.
+        tracing: what it traces by, which the caller closes; default: what the settings say.
 
     Raises:
         SettingsError: the environment lacks a setting, or a value is wrong.
@@ -55,10 +61,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
     metrics = Metrics()
+    traces = open_tracing(settings, service="sspp-api") if tracing is None else tracing
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, metrics, clock) as services:
+        async with open_services(settings, metrics, clock, traces) as services:
             app.state.services = services
             readiness = await services.health.check()
             _log.info(
@@ -67,6 +74,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 dependencies={name: found.status for name, found in readiness.dependencies.items()},
             )
             yield
+        if tracing is None:
+            await asyncio.to_thread(traces.close)
         _log.info("api_stopped")
 
     app = DirectApp(
@@ -114,8 +123,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         headers=SecurityHeaders(hsts_seconds=settings.hsts_seconds),
         addresses=ClientAddresses(split_list(settings.trusted_proxies), settings.forwarded_header),
     )
+    if traces.is_on:
+        app.add_middleware(RequestTraces, tracing=traces)
     app.add_middleware(surround)
-    app.add_direct_route(ingest.DIRECT_ROUTE, surround)
+    app.add_direct_route(
+        ingest.DIRECT_ROUTE,
+        (lambda answer: surround(RequestTraces(answer, tracing=traces))) if traces.is_on else surround,
+    )
     return app
 
 

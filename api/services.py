@@ -33,6 +33,7 @@ from common.redis import open_async_redis, open_redis
 from common.search.client import open_async_client
 from common.search.query import SearchReader
 from common.settings import Settings
+from common.tracing.tracing import NO_TRACING, Tracing
 from common.wakeup import Waker
 
 _SHARED_SECONDS = 1.0
@@ -66,7 +67,7 @@ class ApiServices:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, metrics: Metrics, clock: Clock = system_clock
+    settings: Settings, metrics: Metrics, clock: Clock = system_clock, tracing: Tracing = NO_TRACING
 ) -> AsyncIterator[ApiServices]:
     """The services for as long as the context lasts; then pushes what still waits and closes everything.
 
@@ -133,6 +134,7 @@ async def open_services(
             metrics,
             admission,
             liveness_seconds=settings.liveness_seconds,
+            tracing=tracing,
         )
         metrics.before_scrape(lambda: measure_lanes(waker_redis, metrics))
         await publisher.start()

@@ -12,6 +12,7 @@ from common.production import check_production, is_strict
 from common.queue.durability import check_durability
 from common.redis import open_redis
 from common.settings import Settings
+from common.tracing.tracing import check_tracing
 
 _PATIENCE_SECONDS = 2
 
@@ -28,6 +29,7 @@ def verify(settings: Settings) -> None:
             the API must not have in production.
     """
     check_production(settings)
+    check_tracing(settings)
     with (
         open_redis(settings.redis_url.get_secret_value(), timeout_seconds=_PATIENCE_SECONDS) as client,
         contextlib.suppress(QueueUnavailableError),

@@ -2,27 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One entry of the catalogue: its Prometheus name, kind, help text, labels and buckets."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = field(default=_SECONDS, repr=False)
-
+from common.metric import SIZES, Metric
+from common.store_metrics import STORE_METRICS
 
 CATALOGUE: tuple[Metric, ...] = (
     Metric("sspp_http_requests_total", "counter", "HTTP requests answered.", ("method", "route", "status")),
@@ -36,7 +23,7 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     Metric("sspp_events_accepted_total", "counter", "Events acknowledged: durable in Redis."),
     Metric("sspp_events_refused_total", "counter", "Events refused by the API, by code.", ("code",)),
-    Metric("sspp_push_events", "histogram", "Events that one push to Redis carried.", (), _SIZES),
+    Metric("sspp_push_events", "histogram", "Events that one push to Redis carried.", (), SIZES),
     Metric("sspp_push_duration_seconds", "histogram", "Time of one push to Redis, until it is on disk."),
     Metric(
         "sspp_requests_shed_total",
@@ -89,7 +76,7 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     Metric("sspp_signals_reopened_total", "counter", "Signals due for the index again after such a loss."),
     Metric("sspp_index_lag_seconds", "histogram", "From accepted to indexed, per signal."),
-    Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), _SIZES),
+    Metric("sspp_batch_size", "histogram", "Items of one batch.", ("stage",), SIZES),
     Metric("sspp_stage_duration_seconds", "histogram", "Time of one step of a batch.", ("stage", "step")),
     Metric("sspp_drains_total", "counter", "Drains run.", ("stage",)),
     Metric(
@@ -109,6 +96,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "counter",
         "Stream entries taken over alone, as workers died with them again and again. Above 0: look into it.",
     ),
+    *STORE_METRICS,
 )
 
 
@@ -126,6 +114,9 @@ class Metrics:
         self._counters = _Kind[Counter]()
         self._gauges = _Kind[Gauge]()
         self._histograms = _Kind[_Histogram]()
+        self._replaced: dict[str, set[tuple[str, ...]]] = {}
+        # process_*: memory, processor time and files of this process, under the names that everybody has them.
+        ProcessCollector(registry=self.registry)
         for metric in catalogue:
             match metric.kind:
                 case "counter":
@@ -156,6 +147,23 @@ class Metrics:
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set the gauge `name` to `value`."""
         self._gauges.child(name, labels).set(value)
+
+    def follow(self, name: str, total: float, **labels: str) -> None:
+        """Let the counter `name` stand at `total`, as somebody else counted, such as a server."""
+        # prometheus_client lets nobody set a counter: it cannot know that what it stood at is counted on elsewhere.
+        self._counters.child(name, labels)._value.set(total)  # noqa: SLF001
+
+    def replace(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set the gauge `name` to `values`, by the values of its labels; others that were set so before are gone.
+
+        For gauges whose labels come and go. One is either set by this or by `set`.
+        """
+        gauge = self._gauges.metrics[name]
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
+        for labels in self._replaced.get(name, set()).difference(values):
+            gauge.remove(*labels)
+        self._replaced[name] = set(values)
 
     def observe(self, name: str, value: float, *, times: int = 1, **labels: str) -> None:
         """Record `value` (seconds, or a size) in the histogram `name`, as if `times` times."""

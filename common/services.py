@@ -14,6 +14,7 @@ from common.metrics import Metrics
 from common.redis import open_redis
 from common.search.client import open_client
 from common.settings import Settings
+from common.tracing.tracing import NO_TRACING, Tracing, open_tracing
 from common.wakeup import Waker
 
 
@@ -28,19 +29,29 @@ class Services:
     waker: Waker
     metrics: Metrics
     clock: Clock = system_clock
+    tracing: Tracing = NO_TRACING
 
 
 @contextmanager
 def open_services(settings: Settings, *, application: str) -> Iterator[Services]:
-    """Build the services of a process; connections open on first use, and close at the end."""
+    """Build the services of a process; connections open on first use, and close at the end.
+
+    Raises:
+        SettingsError: a setting names what cannot be had.
+    """
+    tracing = open_tracing(settings, service=application)
     client = open_redis(settings.redis_url.get_secret_value())
-    with open_pool(settings.database_url.get_secret_value(), application=application) as pool:
+    database_url = settings.database_url.get_secret_value()
+    with open_pool(database_url, application=application, connection_class=tracing.connection_class) as pool:
         search = open_client(
-            settings.elasticsearch_url.get_secret_value(), ca_file=settings.elasticsearch_ca_file
+            settings.elasticsearch_url.get_secret_value(),
+            ca_file=settings.elasticsearch_ca_file,
+            client_class=tracing.search_class,
         )
         try:
             waker = Waker(client, liveness_seconds=settings.liveness_seconds)
-            yield Services(settings, client, pool, search, waker, Metrics())
+            yield Services(settings, client, pool, search, waker, Metrics(), tracing=tracing)
         finally:
             search.close()
             client.close()
+            tracing.close()

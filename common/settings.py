@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         alias="LOG_FORMAT", default="json", description="One JSON object a line, or coloured text for people."
     )
+    tracing: bool = Field(
+        alias="SSPP_TRACING",
+        default=False,
+        description="Whether to make traces, as OpenTelemetry's variables (OTEL_*) have it; needs the extra otel.",
+    )
     port: int = Field(alias="PORT", default=8000, ge=0, le=65535, description="The API's TCP port.")
     host: str = Field(
         alias="SSPP_HOST",
@@ -216,6 +221,12 @@ class Settings(BaseSettings):
         le=1200,
         description="Full months of events and signals to keep, by received_at; 0 keeps everything.",
     )
+    archive_url: str = Field(
+        alias="SSPP_ARCHIVE_URL",
+        default="",
+        description="Where `sspp partitions drop` archives what it drops: a folder, or s3://bucket/prefix. If it is"
+        " set, maintenance workers leave dropping to that command.",
+    )
     partitions_ahead: int = Field(
         alias="SSPP_PARTITIONS_AHEAD",
         default=3,
@@ -250,6 +261,13 @@ class Settings(BaseSettings):
         alias="SSPP_WORKER_METRICS_HOST",
         default="127.0.0.1",
         description="Address of a worker's /metrics; 0.0.0.0 lets Prometheus scrape it from elsewhere.",
+    )
+
+    disk_paths: str = Field(
+        alias="SSPP_DISK_PATHS",
+        default="",
+        description="Folders (a list with commas) on the disks whose free space maintenance workers show as metrics:"
+        " those of the stores and of the backups, where they are within reach.",
     )
 
     @property

@@ -38,6 +38,13 @@ def job_queue(queue: str, client: Redis) -> Queue:
     return Queue(queue, connection=client, serializer=JSONSerializer)
 
 
+def live_workers(client: Redis, queue: str) -> int:
+    """How many RQ workers listen to `queue`; a dead one counts until its key in Redis expires."""
+    with translated_errors():
+        keys = rq_workers.get_keys(job_queue(queue, client))
+        return int(client.exists(*keys)) if keys else 0
+
+
 class Waker:
     """Wakes the drains of a queue, at most once per `liveness_seconds` while one is awake."""
 
@@ -116,9 +123,7 @@ class Presence:
 
     def live_workers(self) -> int:
         """How many RQ workers listen to the queue; a dead one counts until its key in Redis expires."""
-        with translated_errors():
-            keys = rq_workers.get_keys(job_queue(self._queue, self._redis))
-            return int(self._redis.exists(*keys)) if keys else 0
+        return live_workers(self._redis, self._queue)
 
     def queued_jobs(self) -> int:
         """How many wake-ups wait in the RQ queue."""

@@ -44,7 +44,7 @@ def upkeep() -> dict[str, int]:
     tasks: tuple[Callable[[], dict[str, int]], ...] = (
         lambda: run_upkeep(s.pool, s.settings, s.clock, stop=stop),
         lambda: expire_tenants(s.pool, s.search, s.clock, stop=stop),
-        lambda: drop_expired_indices(s.search, s.settings, s.clock),
+        lambda: drop_expired_indices(s.pool, s.search, s.settings, s.clock),
     )
     for task in tasks:
         try:

@@ -39,7 +39,7 @@ class Stages:
             # Once a process: its code may know better than that which withheld them.
             WithheldEvents(self._services.redis).bring_some_back()
             self._withheld_came_back = True
-        store = Store(self._services.pool)
+        store = Store(self._services.pool, self._services.tracing)
         return IngestStage(name, self._services, store=store, types=self._types, guard=self._guard)
 
     def _maintenance(self, _name: str) -> Stage:
@@ -47,4 +47,4 @@ class Stages:
 
     def _index(self, _name: str) -> Stage:  # a transaction takes its rows, no name does
         s = self._services
-        return IndexStage(s.pool, s.search, s.metrics, s.settings, s.clock)
+        return IndexStage(s.pool, s.search, s.metrics, s.settings, s.clock, s.tracing)

@@ -30,7 +30,9 @@ from common.production import check_production
 from common.queue.backlog import measure_lanes, measure_outbox
 from common.services import Services, open_services
 from common.settings import Settings, load_settings
-from worker.cron import WATCHED_QUEUES, Watchdog
+from common.tracing.tracing import check_tracing
+from worker.cron import MAINTENANCE_QUEUE, WATCHED_QUEUES, Watchdog
+from worker.measuring.measuring import Measuring, measurements
 from worker.own_job import OwnJob
 from worker.stages import Stages
 from worker.startup import verify
@@ -164,6 +166,7 @@ class DrainWorker(SimpleWorker):
             settings = load_settings()
             configure_logging(settings.log_level, settings.log_format)
             check_production(settings, rq_redis_url=os.environ.get("RQ_REDIS_URL"))
+            check_tracing(settings)
         except SettingsError as error:
             sys.exit(f"The worker cannot start: {error.detail}")
         _adopt_rq_loggers()
@@ -182,6 +185,8 @@ class DrainWorker(SimpleWorker):
             services.metrics.before_scrape(lambda: measure_outbox(services.pool, services.metrics))
             stack.enter_context(_metrics_served(services.metrics, settings))
             stack.enter_context(Watchdog(services, queues))
+            if MAINTENANCE_QUEUE in queues:
+                stack.enter_context(Measuring(measurements(services), services.metrics))
             settle(young_objects=YOUNG_OBJECTS)
             OwnJob.count_refused = partial(services.metrics.count, "sspp_jobs_refused_total")
             self._services, self._stages, _current = services, Stages(services), self

@@ -25,7 +25,7 @@ from common.queue.durability import INFO_SECTIONS, endangers_events
 from common.redis import translated_errors
 from common.search.query import SearchReader
 
-SCHEMA_VERSION = 18
+SCHEMA_VERSION = 19
 """The newest migration that this code relies on; a test keeps it equal to the newest file."""
 
 _CHECK_SECONDS = 2.0

@@ -213,7 +213,7 @@ def retry_after_seconds(load: float, queued: int, rate: float) -> int:
         queued: bytes in the queue.
         rate: bytes a second that drain.
     """
-    excess = queued * (1 - _LOW_WATER / load) if load else queued
+    excess = queued * max(0.0, 1 - _LOW_WATER / load) if load else queued
     wait = excess / rate if rate > 0 else math.inf
     wait = min(max(wait, 1.0), _LONGEST_RETRY_SECONDS / _SPREAD)
     return math.ceil(wait * random.uniform(1, _SPREAD))  # noqa: S311

@@ -4,8 +4,9 @@ import asyncio
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from common.metrics import Metrics
 from common.queue.queued_bytes import count_on
 from common.queue.streams import DEPTH_KEY, Record, busy_lane_of, encode_entry, entry_size, lane_of
 from common.redis import translated_errors
+from common.tracing.tracing import NO_TRACING, Publication, Tracing
 from common.wakeup import Waker, awake_key
 
 INGEST_QUEUE = "ingest"
@@ -36,6 +38,7 @@ class _Parcel:
     size: int
     request_id: str
     durable: asyncio.Future[None]
+    span: Publication | None
 
 
 class Publisher:
@@ -50,6 +53,7 @@ class Publisher:
         metrics: where pushes are counted.
         admission: whether there is room; it learns from every push.
         liveness_seconds: how long the wake-up mark lasts.
+        tracing: what records the way of traced requests' events.
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class Publisher:
         admission: Admission,
         *,
         liveness_seconds: float,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._redis = client
+        self._tracing = tracing
         self._admission = admission
         self._waker = waker
         self._metrics = metrics
@@ -110,7 +116,8 @@ class Publisher:
         Await it without giving it a name: a frame that keeps it is in a cycle with the error that it may bring.
         """
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-        parcel = _Parcel(tenant_id, records, size, request_id, self._loop.create_future())
+        span = self._tracing.publish(tenant_id, len(records))
+        parcel = _Parcel(tenant_id, records, size, request_id, self._loop.create_future(), span)
         self._waiting.append(parcel)
         self._waiting_bytes += size
         self._admission.reserve(tenant_id, size)
@@ -127,13 +134,13 @@ class Publisher:
         if not parcels:
             return
         try:
-            await self._push(parcels)
+            streams = await self._push(parcels)
         except Exception as error:  # whatever it was, the waiting requests must hear of it
             if not isinstance(error, QueueUnavailableError):
                 log.exception("push_crashed")  # the requests' lines cannot say where
-            self._settle(parcels, _without_frames(error))
+            self._settle(parcels, _without_frames(error), {})
         else:
-            self._settle(parcels, None)
+            self._settle(parcels, None, streams)
 
     def _take(self) -> list[_Parcel]:
         parcels: list[_Parcel] = []
@@ -147,7 +154,8 @@ class Publisher:
             self._arrived.clear()
         return parcels
 
-    async def _push(self, parcels: list[_Parcel]) -> None:
+    async def _push(self, parcels: list[_Parcel]) -> Mapping[int, Collection[str]]:
+        """Push; returns the streams that each tenant's records are in."""
         started = time.perf_counter()
         by_tenant: dict[int, list[Record]] = {}
         for parcel in parcels:
@@ -155,14 +163,18 @@ class Publisher:
         pipeline = self._redis.pipeline(transaction=True)
         sizes = dict.fromkeys(by_tenant, 0)
         depths: Counter[str] = Counter()
+        streams: dict[int, set[str]] = {tenant_id: set() for tenant_id in by_tenant}
+        contexts = _contexts(parcels)
         for tenant_id, records in by_tenant.items():
+            own = iter(contexts.get(tenant_id, ()))
             for chunk in _chunks(records):
-                fields = encode_entry(tenant_id, chunk)
+                fields = encode_entry(tenant_id, chunk, list(filter(None, islice(own, len(chunk)))))
                 size = entry_size(fields)
                 takes_lane = self._admission.takes_lane(tenant_id, size, ahead=sizes[tenant_id])
                 stream = lane_of(tenant_id) if takes_lane else busy_lane_of(tenant_id)
                 sizes[tenant_id] += size
                 depths[stream] += len(chunk)
+                streams[tenant_id].add(stream)
                 pipeline.xadd(stream, fields)  # type: ignore[arg-type]  # bytes are fields too
         for stream, events in depths.items():
             pipeline.hincrby(DEPTH_KEY, stream, events)
@@ -185,6 +197,7 @@ class Publisher:
         entries = [result.decode() for result in results if isinstance(result, bytes)]
         requests = [parcel.request_id for parcel in parcels]
         log.info("events_pushed", events=count, entries=entries, request_ids=requests)
+        return streams
 
     async def _wake(self) -> None:
         """Enqueue a drain. A failure only delays it: the events are durable and the watchdog comes by."""
@@ -193,8 +206,15 @@ class Publisher:
         except QueueUnavailableError as error:
             log.warning("wake_up_failed", detail=error.detail)
 
-    def _settle(self, parcels: list[_Parcel], error: Exception | None) -> None:
+    def _settle(
+        self,
+        parcels: list[_Parcel],
+        error: Exception | None,
+        streams: Mapping[int, Collection[str]],
+    ) -> None:
         for parcel in parcels:
+            if parcel.span:
+                parcel.span.end(streams.get(parcel.tenant_id, ()), error)
             self._admission.release(parcel.tenant_id, parcel.size)
             if parcel.durable.done():  # its request was cancelled; the events went all the same
                 continue
@@ -216,6 +236,15 @@ def _without_frames(error: Exception) -> Exception:
         link = link.__cause__ or link.__context__
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
+
+
+def _contexts(parcels: Sequence[_Parcel]) -> Mapping[int, Sequence[str]]:
+    """Of tenants with traced parcels, what is to travel with each of their records; empty where that is nothing."""
+    contexts: dict[int, list[str]] = {parcel.tenant_id: [] for parcel in parcels if parcel.span}
+    for parcel in parcels if contexts else ():
+        if parcel.tenant_id in contexts:
+            contexts[parcel.tenant_id] += [parcel.span.context if parcel.span else ""] * len(parcel.records)
+    return contexts
 
 
 def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:

@@ -60,7 +60,14 @@ _FOR_GOOD = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooCom
 SEE_ALL_ROWS = "-c row_security=off"
 
 
-def open_pool(url: str, *, application: str, max_size: int = 4, sees_all_rows: bool = True) -> ConnectionPool:
+def open_pool(
+    url: str,
+    *,
+    application: str,
+    max_size: int = 4,
+    sees_all_rows: bool = True,
+    connection_class: type[Connection] = Connection,
+) -> ConnectionPool:
     """A synchronous pool for workers; connections open in the background.
 
     Checking a connection out waits at most 5 seconds, then raises psycopg_pool.PoolTimeout.
@@ -70,11 +77,14 @@ def open_pool(url: str, *, application: str, max_size: int = 4, sees_all_rows: b
         application: what the server's list of connections calls it.
         max_size: most connections.
         sees_all_rows: whether it is about all tenants, and its role must be one that may see them.
+        connection_class: what its connections are.
     """
     options = _pool_options(application, max_size)
     if sees_all_rows:
         options["kwargs"]["options"] += f" {SEE_ALL_ROWS}"
-    return ConnectionPool(url, check=_check_unless_quiet, open=True, **options)
+    return ConnectionPool(
+        url, connection_class=connection_class, check=_check_unless_quiet, open=True, **options
+    )
 
 
 def build_async_pool(

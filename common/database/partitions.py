@@ -8,7 +8,7 @@ carries on. Several may run at once.
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
@@ -95,19 +95,23 @@ def ensure_partitions(connection: Connection, *, now: datetime, ahead: int) -> l
     Raises:
         DatabaseUnavailableError: others kept the tables locked; run again later.
     """
-    created = []
     with autocommit(connection):
-        for table in TABLES:
-            months = {month_start(now, offset) for offset in range(-1, ahead + 1)}
-            missing = [
-                month
-                for month in sorted(months | _default_months(connection, table))
-                if not _exists(connection, _name(table, month))
-            ]
-            created += [
-                _name(table, month) for month in missing if _retried(_create, connection, table, month, now)
-            ]
-    return created
+        return [
+            _name(table, month)
+            for table, month in missing_partitions(connection, now=now, ahead=ahead)
+            if _retried(_create, connection, table, month, now)
+        ]
+
+
+def missing_partitions(
+    connection: Connection, *, now: datetime, ahead: int
+) -> Iterator[tuple[str, datetime]]:
+    """Tables and months of the partitions that `ensure_partitions` would make at this moment."""
+    for table in TABLES:
+        months = {month_start(now, offset) for offset in range(-1, ahead + 1)}
+        for month in sorted(months | _default_months(connection, table)):
+            if not _exists(connection, _name(table, month)):
+                yield table, month
 
 
 def list_partitions(connection: Connection) -> list[Partition]:
@@ -145,13 +149,68 @@ def drop_expired(connection: Connection, *, now: datetime, retention_months: int
         return expired
     cutoff = month_start(now, -retention_months)
     with autocommit(connection):
-        for partition in list_partitions(connection):
-            if partition.ends is not None and partition.ends <= cutoff:
-                _retried(_drop, connection, partition.name)
-                expired.partitions.append(partition.name)
-        for table, instant in _EXPIRING:
-            expired.rows[table] = _delete_expired(connection, table, instant, cutoff)
+        for partition in partitions_before(connection, cutoff):
+            drop_partition(connection, partition)
+            expired.partitions.append(partition.name)
+        expired.rows.update(delete_expired_rows(connection, cutoff))
     return expired
+
+
+def partitions_before(connection: Connection, cutoff: datetime) -> list[Partition]:
+    """The partitions of months that ended at or before `cutoff`."""
+    return [
+        partition
+        for partition in list_partitions(connection)
+        if partition.ends is not None and partition.ends <= cutoff
+    ]
+
+
+def kept_since(connection: Connection, cutoff: datetime) -> datetime:
+    """From when on there are partitions of events and signals that retention up to `cutoff` leaves, or has yet to take.
+
+    That is `cutoff`, unless older ones are there still.
+    """
+    with autocommit(connection):
+        older = [each.starts for each in partitions_before(connection, cutoff) if each.table != "api_logs"]
+    return min((starts for starts in older if starts), default=cutoff)
+
+
+def drop_partition(
+    connection: Connection, partition: Partition, *, check: Callable[[], object] | None = None
+) -> None:
+    """Drop it, or leave it as it is; readers and writers of its table wait for a second at most.
+
+    Args:
+        connection: outside of any transaction.
+        partition: to be dropped; that it is gone already is no error.
+        check: is called in the transaction that drops it, once nobody can change its rows any more, by as many times
+            as it takes to get all locks. What it raises keeps the partition.
+
+    Raises:
+        DatabaseUnavailableError: others kept the tables locked; run again later.
+    """
+    with autocommit(connection):
+        _retried(_drop, connection, partition.name, check)
+
+
+def delete_expired_rows(
+    connection: Connection, cutoff: datetime, *, with_default: bool = True
+) -> dict[str, int]:
+    """Delete what belongs to events of before `cutoff` whose partitions are gone, some at a time.
+
+    Identities among it: they must not go before their events. Returns how many rows of each table.
+
+    Args:
+        connection: outside of any transaction.
+        cutoff: the end of the newest month that was dropped.
+        with_default: whether rows of that age go from the DEFAULT partitions, too.
+    """
+    with autocommit(connection):
+        return {
+            table: _delete_expired(connection, table, instant, cutoff)
+            for table, instant in _EXPIRING
+            if with_default or not table.endswith("_default")
+        }
 
 
 def _name(table: str, month: datetime) -> str:
@@ -195,10 +254,13 @@ def _create(connection: Connection, table: str, month: datetime, now: datetime) 
     return True
 
 
-def _drop(connection: Connection, name: str) -> None:
+def _drop(connection: Connection, name: str, check: Callable[[], object] | None) -> None:
     # Beside a DEFAULT partition there is no DETACH ... CONCURRENTLY; the parent's lock is kept short.
     with connection.transaction():
         connection.execute(_sql.set_lock_timeout, {"timeout": _LOCK_TIMEOUT, "local": True})
+        if check and _exists(connection, name):
+            connection.execute(format_ddl(_sql.keep_rows_as_they_are, name=name))
+            check()
         connection.execute(format_ddl(_sql.drop_partition, name=name))
 
 

@@ -49,6 +49,10 @@ INSERT INTO {name} SELECT * FROM moved;
 -- name: attach_partition
 ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({starts}) TO ({ends});
 
+-- name: keep_rows_as_they_are
+-- Of one month that is over: whoever reads it, or writes other months, does not wait.
+LOCK TABLE ONLY {name} IN SHARE MODE;
+
 -- name: drop_partition
 DROP TABLE IF EXISTS {name};
 

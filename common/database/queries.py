@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import LiteralString, cast
 
+_names: dict[str, str] = {}
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)\s*$", re.MULTILINE)
 
 
@@ -21,6 +22,7 @@ class Queries:
         self._statements = {
             name: statement.strip() for name, statement in zip(pieces[1::2], pieces[2::2], strict=True)
         }
+        _names.update((statement, name) for name, statement in self._statements.items())
 
     def __getattr__(self, name: str) -> LiteralString:
         try:
@@ -31,3 +33,8 @@ class Queries:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._statements)
+
+
+def statement_name(statement: str) -> str | None:
+    """The name of a statement that was loaded from a file; None if it is none of those."""
+    return _names.get(statement)

@@ -16,6 +16,7 @@ import msgspec
 from redis import Redis
 
 from common.redis import translated_errors
+from common.tracing.contexts import pack_contexts
 
 LANES = tuple(f"sspp:ingest:{number}" for number in range(16))
 BUSY_LANES = tuple(f"{lane}:busy" for lane in LANES)
@@ -59,6 +60,8 @@ class Entry:
     """The bytes that it counts for in the queue, as its pusher counted them; see `common.queue.queued_bytes`."""
     withheld: bool = False
     """Whether it comes back from among the withheld events, see `common.queue.withheld`."""
+    traces: bytes = b""
+    """The contexts of the sampled traces that its events are part of, see `common.tracing.contexts`."""
 
     @property
     def is_busy(self) -> bool:
@@ -81,19 +84,28 @@ def busy_lane_of(tenant_id: int) -> str:
     return BUSY_LANES[tenant_id % len(LANES)]
 
 
-def encode_entry(tenant_id: int, records: Iterable[Record]) -> dict[bytes, bytes]:
+def encode_entry(
+    tenant_id: int, records: Iterable[Record], contexts: Iterable[str] = ()
+) -> dict[bytes, bytes]:
     """The fields of a stream entry that carries `records`: MessagePack, as compact as it is portable.
 
-    Whoever adds it to a lane counts on what `entry_size` says.
+    `contexts` are those of the sampled traces that they are part of. They lie in a field of their own, which is there
+    only if there are any, and which workers that do not know of it do not look at.
+
+    Whoever adds the entry to a lane counts on what `entry_size` says.
     """
     payload = [(record.event_id, _microseconds(record.received_at), record.raw) for record in records]
     packed = _encode(payload)
-    return {
+    traces = pack_contexts(contexts) if contexts else b""
+    fields = {
         b"tenant": b"%d" % tenant_id,
         b"events": b"%d" % len(payload),
-        b"bytes": b"%d" % len(packed),
+        b"bytes": b"%d" % (len(packed) + len(traces)),
         b"records": packed,
     }
+    if traces:
+        fields[b"traces"] = traces
+    return fields
 
 
 def entry_size(fields: dict[bytes, bytes]) -> int:
@@ -112,7 +124,8 @@ def decode_entry(lane: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entr
         for event_id, received, raw in _decode(fields[b"records"])
     )
     withheld = b"withheld" in fields
-    return Entry(lane, entry_id, int(fields[b"tenant"]), records, entry_size(fields), withheld)
+    tenant_id, traces = int(fields[b"tenant"]), fields.get(b"traces", b"")
+    return Entry(lane, entry_id, tenant_id, records, entry_size(fields), withheld, traces)
 
 
 def _microseconds(instant: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -96,7 +97,8 @@ def write_documents(
             away = away or sending.result()
             if away is None:
                 check()  # here and not in `_send`, where it would wait for the reading of the next documents
-                sending = sender.submit(send, client, request, outcome, check)
+                # With this thread's context, of which the request is a part.
+                sending = sender.submit(copy_context().run, send, client, request, outcome, check)
             else:
                 outcome.retry.update((document.id, away) for document in request)
         away = away or sending.result()

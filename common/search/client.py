@@ -23,7 +23,9 @@ READ_TIMEOUT_SECONDS = 10.0
 _PASSING_STATUSES = frozenset({401, 403, 408, 429})
 
 
-def open_client(url: str, *, ca_file: str = "") -> Elasticsearch:
+def open_client(
+    url: str, *, ca_file: str = "", client_class: type[Elasticsearch] = Elasticsearch
+) -> Elasticsearch:
     """A synchronous client for workers and commands; connects at the first request.
 
     A request is sent once and takes at most 30 seconds: whoever asks decides what to send again, so that no
@@ -32,12 +34,13 @@ def open_client(url: str, *, ca_file: str = "") -> Elasticsearch:
     Args:
         url: the server; user and password go into it.
         ca_file: who vouches for the certificate of an https server (PEM); default: whom the machine trusts.
+        client_class: what it is.
 
     Raises:
         SettingsError: `url` is not the URL of a server, or `ca_file` no certificates.
     """
     try:
-        return Elasticsearch(
+        return client_class(
             url,
             ssl_context=_tls(url, ca_file),
             request_timeout=WRITE_TIMEOUT_SECONDS,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from infrastructure.cli.archives import archives
+from infrastructure.cli.backup import backup
 from infrastructure.cli.console import Command, Commands
 from infrastructure.cli.event_types import event_types
 from infrastructure.cli.keys import keys
@@ -14,8 +16,10 @@ from infrastructure.cli.partitions import partitions
 from infrastructure.cli.plans import plans
 from infrastructure.cli.reindex import reindex
 from infrastructure.cli.rejected import rejected
+from infrastructure.cli.restore import restore
 from infrastructure.cli.roles import roles
 from infrastructure.cli.seed import seed
+from infrastructure.cli.status import status
 from infrastructure.cli.tenants import tenants
 from infrastructure.cli.up import up
 from infrastructure.cli.verify import verify
@@ -52,10 +56,14 @@ app.command()(migrate)
 app.command()(seed)
 app.command()(reindex)
 app.command()(verify)
+app.command()(status)
+app.command()(backup)
+app.command(cls=Command)(restore)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(plans, name="plans")
 app.add_typer(roles, name="roles")
 app.add_typer(event_types, name="event-types")
 app.add_typer(partitions, name="partitions")
+app.add_typer(archives, name="archives")
 app.add_typer(rejected, name="rejected")

@@ -84,6 +84,13 @@ def up(
             " something else.",
         ),
     ] = False,
+    only_servers: Annotated[
+        bool,
+        typer.Option(
+            "--only-servers",
+            help="Start PostgreSQL, Redis and search as they are, and nothing that uses them: to restore a backup.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole platform here: servers, schema, demo tenant, API and workers, until Ctrl-C.
 
@@ -97,11 +104,27 @@ def up(
             terminal.say(f"ended {name}, left over from a stack that was killed")
         try:
             servers = Servers(folder, given_urls() if external else {})
-            _run(folder, servers, port=port, workers=workers, stop=stop, terminal=terminal)
+            if only_servers:
+                _run_servers(folder, servers, stop=stop, terminal=terminal)
+            else:
+                _run(folder, servers, port=port, workers=workers, stop=stop, terminal=terminal)
         finally:
             folder.release()
     except CancelledError:
         terminal.say("stopped")
+
+
+def _run_servers(folder: DataFolder, servers: Servers, *, stop: _StopRequest, terminal: _Terminal) -> None:
+    supervisor = Supervisor(folder, report=terminal.warn)
+    try:
+        servers.start(supervisor, cancelled=stop)
+        write_environment(folder.environment_file, servers.urls | queue_environment(servers.urls))
+        terminal.say(f"only the servers are running; {_as_typed(folder.environment_file)} tells where")
+        supervisor.run(stop)
+        raise CancelledError
+    finally:
+        terminal.say("stopping")
+        supervisor.stop()
 
 
 def _run(
@@ -116,7 +139,7 @@ def _run(
     supervisor = Supervisor(folder, report=terminal.warn)
     try:
         # Before anything is started: a port that is taken shall cost nobody the start of three servers.
-        environment = process_environment(os.environ, servers.urls)
+        environment = {"SSPP_DISK_PATHS": str(folder.path), **process_environment(os.environ, servers.urls)}
         applications = Applications(
             folder, environment, port=port, workers=workers, with_roles=servers.own_database
         )

@@ -1,6 +1,7 @@
 """The roles that the platform's processes connect as: each has the rights that its work needs, and no others."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal, get_args
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -17,7 +18,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 # The maintenance worker makes partitions, which is for the tables' owner.
 _PROCESSES: Mapping[str, Role] = {"api": "sspp_api", "ingest": "sspp_worker", "index": "sspp_worker"}
 
-_SEE_ALL_ROWS: tuple[Role, ...] = ("sspp_worker", "sspp_migrator")
+SEE_ALL_ROWS: tuple[Role, ...] = ("sspp_worker", "sspp_migrator")
+"""Those that row-level security does not bind: their work is about all tenants."""
 
 _sql = Queries(__package__, "roles.sql")
 
@@ -42,10 +44,14 @@ def enable_role(connection: Connection, role: Role, password: str) -> None:
     try:
         with connection.transaction():
             connection.execute(sql.SQL(_sql.enable_login).format(**names, verifier=sql.Literal(verifier)))
-            if role in _SEE_ALL_ROWS:
+            if role in SEE_ALL_ROWS:
                 connection.execute(sql.SQL(_sql.see_all_rows).format(**names))
             if role == "sspp_migrator":
                 own_tables(connection, role)
+                # What the maintenance worker measures: without, the sessions of others count as `unknown`, which is no
+                # reason to fail on servers whose administrators cannot grant it.
+                with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                    connection.execute(sql.SQL(_sql.see_all_sessions).format(**names))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         raise RoleError(f"{role} cannot be enabled: others hold the tables; run it again shortly") from error
     except psycopg.errors.InsufficientPrivilege as error:

@@ -4,6 +4,9 @@ ALTER ROLE {role} LOGIN PASSWORD {verifier};
 -- name: see_all_rows
 ALTER ROLE {role} BYPASSRLS;
 
+-- name: see_all_sessions
+GRANT pg_read_all_stats TO {role};
+
 -- name: act_as_owner
 GRANT {owner} TO {role};
 

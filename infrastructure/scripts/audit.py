@@ -38,6 +38,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "certifi": "MPL-2.0: a list of certificates, passed on unmodified",
     "hypothesis": "MPL-2.0: runs in tests, and is part of nothing that is passed on",
     "pathspec": "MPL-2.0: as hypothesis; mypy needs it",
+    "pyrage": "MIT by its LICENSE and README; its metadata name none",
     "dramatiq": "LGPL-3.0: runs in benchmarks, unmodified, and is part of nothing that is passed on",
 }
 """Packages whose licence is not on the list of permissive ones, and why we use them nevertheless."""

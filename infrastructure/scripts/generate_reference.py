@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from common.metrics import CATALOGUE, Metric
+from common.metric import Metric
+from common.metrics import CATALOGUE
 from common.settings import Settings
+from infrastructure.backup.report import METRICS as BACKUP_METRICS
+from infrastructure.backup.settings import BackupSettings
 from worker.domains.sales import reference as sales_signals
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -36,6 +40,15 @@ to `.sspp/env`.
 |---|---|---|---|
 """
 
+_BACKUP_SETTINGS = """
+## Backups
+
+Only `sspp backup` and `sspp restore` read these ([back up and restore](../howto/back_up_and_restore.md)).
+
+| name | default | allowed | meaning |
+|---|---|---|---|
+"""
+
 _OTHER_VARIABLES = """
 ## What other programs read
 
@@ -46,6 +59,7 @@ _OTHER_VARIABLES = """
 | `SSPP_API_URL` | `sspp load`, `sspp rejected` | Where the API is. |
 | `SSPP_API_KEY` | `sspp load` | A key with the scope `ingest`, and `read` for `--wait`. |
 | `SSPP_ADMIN_KEY` | `sspp rejected` | A key with the scope `read`, and `tenant_admin` to replay. |
+| `POSTGRES_PASSWORD` and the like | `docker-compose.yml` | [Its page](../howto/run_with_compose.md#env) has them. |
 """
 
 _METRICS = f"""\
@@ -57,10 +71,22 @@ All metrics are declared in `common/metrics.py`; a name that is not declared the
 on its `/metrics`, each worker on a port of its own (`SSPP_WORKER_METRICS_PORT`; the line `metrics_served` in its log
 names the port). Counters and histograms count what their process did since it started: add them up. The gauges of lanes
 and outbox are about the whole platform and are measured at each scrape: of what several processes show, take the
-maximum, not the sum.
+maximum, not the sum. The same holds for all from `sspp_store_up` on: the maintenance workers measure these, the
+counters among them too, every 15 seconds to 5 minutes. Besides, each process shows `process_*`: its memory, processor
+time and open files. What is made of all this: [watch the platform](../howto/watch_the_platform.md).
 
 | name | kind | labels | meaning |
 |---|---|---|---|
+"""
+
+_JOBS = """
+## Backups and drills
+
+Gauges that `sspp backup` and `sspp restore --drill` write into `SSPP_BACKUP_METRICS_DIR`, or send to
+`SSPP_BACKUP_PUSHGATEWAY_URL`.
+
+| name | meaning |
+|---|---|
 """
 
 _BUCKETS = """
@@ -74,14 +100,23 @@ _BUCKETS = """
 def pages() -> dict[Path, str]:
     """What each generated page should hold, by its path."""
     return {
-        REFERENCE / "settings.md": _SETTINGS + "".join(_setting_rows()) + _OTHER_VARIABLES,
-        REFERENCE / "metrics.md": _METRICS + "".join(_metric_rows()) + _BUCKETS + "".join(_bucket_rows()),
+        REFERENCE / "settings.md": _SETTINGS
+        + "".join(_setting_rows(Settings))
+        + _BACKUP_SETTINGS
+        + "".join(_setting_rows(BackupSettings))
+        + _OTHER_VARIABLES,
+        REFERENCE / "metrics.md": _METRICS
+        + "".join(_metric_rows())
+        + _JOBS
+        + "".join(f"| `{name}` | {meaning} |\n" for name, meaning in BACKUP_METRICS.items())
+        + _BUCKETS
+        + "".join(_bucket_rows()),
         REFERENCE / "sales_signals.md": sales_signals.render(),
     }
 
 
-def _setting_rows() -> Iterator[str]:
-    for field in Settings.model_fields.values():
+def _setting_rows(settings: type[BaseModel]) -> Iterator[str]:
+    for field in settings.model_fields.values():
         yield f"| `{field.alias}` | {_default(field)} | {_allowed(field)} | {field.description} |\n"
 
 

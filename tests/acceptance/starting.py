@@ -1,6 +1,7 @@
 """Starting ``sspp up`` as somebody would who has nothing but the installation, once for all who share it."""
 
 import fcntl
+import json
 import os
 import shlex
 import shutil
@@ -30,15 +31,14 @@ class Starter:
         # PostgreSQL's account has to get in when root runs the tests.
         self.folder.chmod(0o711)
         self._output = self.folder / "up.log"
+        self._usual_options = (*_OPTIONS, f"--port={_free_port()}")
+        self.start()
+
+    def start(self, *options: str) -> None:
+        """Start it, again if it has ended; with these options instead of the usual ones."""
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [
-                    program("sspp"),
-                    "up",
-                    *("--data-dir", str(self.folder)),
-                    *_OPTIONS,
-                    f"--port={_free_port()}",
-                ],
+                [program("sspp"), "up", *("--data-dir", str(self.folder)), *(options or self._usual_options)],
                 env={**bare_environment(), "LOG_FORMAT": "json"},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -53,8 +53,23 @@ class Starter:
                 pytest.fail(f"sspp up did not start ({status}):\n{self._said}")
             time.sleep(0.05)
 
+    def kill(self) -> None:
+        """Let all of its processes die at once."""
+        pids = [json.loads(record.read_text())["pid"] for record in (self.folder / "run").glob("*.json")]
+        self._process.kill()
+        self._process.wait()
+        for pid in pids:
+            os.killpg(pid, signal.SIGKILL)
+        (self.folder / "env").unlink()
+
+    def end(self) -> None:
+        """Ask it to stop, and see that it ends well; its data stays."""
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(_STOP_SECONDS) == 0, self._output.read_text()
+        (self.folder / "env").unlink()
+
     def stop(self, expected: int | None = 0) -> None:
-        """Ask it to stop, and see that it ends well."""
+        """Ask it to stop, see that it ends well, and remove its data."""
         self._process.send_signal(signal.SIGTERM)
         try:
             status = self._process.wait(_STOP_SECONDS)

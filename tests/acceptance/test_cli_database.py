@@ -7,14 +7,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str, database: str | None, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a command with nothing of ours in its environment but DATABASE_URL."""
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+def run(
+    *arguments: str, database: str | None, folder: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with nothing of ours in its environment but DATABASE_URL and `variables`."""
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
     if database is not None:
         environment["DATABASE_URL"] = database
     return subprocess.run(
@@ -22,10 +25,11 @@ def run(*arguments: str, database: str | None, folder: Path = ROOT) -> subproces
     )
 
 
-def sspp(*arguments: str, database: str | None) -> subprocess.CompletedProcess[str]:
+def sspp(*arguments: str, database: str | None, **variables: str) -> subprocess.CompletedProcess[str]:
     # Not in the repository: a platform that runs there has an environment file, which commands would find.
     elsewhere = Path(tempfile.gettempdir())
-    return run(str(Path(sys.executable).with_name("sspp")), *arguments, database=database, folder=elsewhere)
+    command = str(Path(sys.executable).with_name("sspp"))
+    return run(command, *arguments, database=database, folder=elsewhere, **variables)
 
 
 def test_the_runner_works_by_path_and_agrees_with_the_command(database_url: str) -> None:
@@ -112,13 +116,97 @@ def test_a_tenants_event_type_is_checked_before_it_is_stored(database_url: str, 
 
 def test_partitions_are_listed_made_and_dropped(database_url: str) -> None:
     before = json.loads(sspp("partitions", "list", "--json", database=database_url).stdout)
-    made = sspp("partitions", "ensure", "--ahead", "5", database=database_url)
+    made = sspp("partitions", "create", "--ahead", "5", database=database_url)
     dropped = sspp("partitions", "drop", "--keep-months", "1", "--yes", database=database_url)
 
     assert {"events_default", "signals_default"} < {partition["name"] for partition in before}
     assert made.stdout.count("created") == 6
     assert "dropped" not in dropped.stdout
     assert "deleted 0 rows of event_keys" in dropped.stdout
+
+
+def store_old_event(database: str, tenant: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO events SELECT gen_random_uuid(), '2020-01-15', 1, tenant_id, 'e-1', 't', 'c-1', '2020-01-15',"
+            " NULL, '{\"amount\": 0.10}' FROM tenants WHERE slug = %s",
+            (tenant,),
+        )
+
+
+def test_a_month_is_archived_before_it_is_dropped_and_can_be_read(database_url: str, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    metrics.mkdir()
+    given = {"SSPP_ARCHIVE_URL": str(tmp_path / "archives"), "SSPP_BACKUP_METRICS_DIR": str(metrics)}
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    store_old_event(database_url, "acme")
+
+    would = sspp("partitions", "create", "--dry-run", database=database_url)
+    assert would.stdout == "would create events_2020_01\n"
+    assert sspp("partitions", "create", database=database_url).stdout == "created events_2020_01\n"
+    drop = ("partitions", "drop", "--before", "2020-02")
+    shown = sspp(*drop, "--dry-run", "--json", database=database_url, **given)
+    assert [each["name"] for each in json.loads(shown.stdout)] == ["events_2020_01"]
+
+    dropped = sspp(*drop, "--yes", "--quiet", database=database_url, **given)
+    assert (dropped.returncode, dropped.stderr) == (0, "")
+    assert "dropped events_2020_01, archived as events_2020_01-" in dropped.stdout
+    assert "sspp_archive_last_run_success 1.0" in (metrics / "sspp_archive_run.prom").read_text()
+    assert "sspp_archive_rows 1.0" in (metrics / "sspp_archive_success.prom").read_text()
+
+    [archive] = json.loads(sspp("archives", "list", "--json", database=None, **given).stdout)
+    [line] = sspp("archives", "read", archive["name"], database=None, **given).stdout.splitlines()
+    assert (json.loads(line)["event_id"], json.loads(line)["raw"]) == ("e-1", '{"amount": 0.10}')
+    assert "1 archives are what was written" in sspp("archives", "check", "-q", database=None, **given).stdout
+
+    sspp("tenants", "delete", "acme", "--yes", database=database_url)
+    erased = sspp("archives", "erase", "--quiet", database=database_url, **given)
+    assert erased.stdout == f"took 1 rows out of {archive['name']}\n"
+    assert sspp("archives", "read", archive["name"], database=None, **given).stdout == ""
+
+    [(lines,)] = [list((tmp_path / "archives").glob("*.gz"))]
+    lines.write_bytes(b"")
+    damaged = sspp("archives", "check", "--quiet", database=None, **given)
+    assert (damaged.returncode, damaged.stderr.count("\n")) == (3, 1)
+    assert damaged.stderr.endswith("[archive_damaged]\n")
+    pruned = sspp("archives", "prune", "--before", "2020-02-01", "--yes", database=None, **given)
+    assert pruned.stdout == f"deleted {archive['name']}\n"
+
+
+def test_what_somebody_keeps_is_not_dropped_unless_it_is_said_twice(database_url: str) -> None:
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    sspp("tenants", "change", "acme", "--retention-days", "36500", database=database_url)
+    store_old_event(database_url, "acme")
+    sspp("partitions", "create", database=database_url)
+    drop = ("partitions", "drop", "--before", "2020-02", "--yes")
+
+    for options, variables, reason in (
+        ((), {}, "events_2020_01 holds rows of acme, which keeps its events for 36500 days"),
+        (("--dry-run",), {"SSPP_RETENTION_MONTHS": "1200"}, "SSPP_RETENTION_MONTHS=1200"),
+    ):
+        refused = sspp(*drop, *options, database=database_url, **variables)
+        assert refused.returncode == 4
+        assert reason in refused.stderr
+        assert refused.stderr.endswith("[drop_refused]\n")
+
+    assert "dropped events_2020_01\n" in sspp(*drop, "--force", database=database_url).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "say which months"),
+        (("--before", "2999-01"), "are in use"),
+        (("--before", "soon"), "soon"),
+    ],
+)
+def test_what_is_to_be_dropped_must_be_said_and_be_over(
+    database_url: str, options: tuple[str, ...], reason: str
+) -> None:
+    refused = sspp("partitions", "drop", "--yes", *options, database=database_url)
+
+    assert refused.returncode == 2
+    assert reason in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ WITHOUT_TENANT = {
     "select_outbox_backlog",
     "delete_indexed_outbox",
     "count_due",
+    "count_tenants",
 }.union(
     Queries("worker.index", "marks.sql"),
     Queries("worker.index", "refill.sql"),
+    Queries("worker.measuring", "database.sql"),
     Queries("common.search", "generations.sql"),
     Queries("common.search", "marks.sql"),
     Queries("common.database", "partitions.sql"),

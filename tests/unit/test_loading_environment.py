@@ -1,5 +1,6 @@
 """Where commands find their variables, the database commands of `sspp` included."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from infrastructure.loading.environment import find_variables
 
 NOWHERE = "postgresql://127.0.0.1:1/{}"
 DATABASE_COMMANDS = [
+    "archives erase",
     "event-types add",
     "event-types list",
     "event-types status",
@@ -22,6 +24,7 @@ DATABASE_COMMANDS = [
     "keys revoke",
     "keys rotate",
     "migrate",
+    "partitions create",
     "partitions drop",
     "partitions ensure",
     "partitions list",
@@ -125,8 +128,8 @@ def test_the_help_of_every_database_command_says_where_the_database_is_taken_fro
         for parameter in command.params
         if "Where DATABASE_URL is read from" in (getattr(parameter, "help", None) or "")
     }
-    # These need the search server too, and find it in the same way.
-    assert told == {*DATABASE_COMMANDS, "reindex", "verify"}
+    # These need more than the database, and find it in the same way.
+    assert told == {*DATABASE_COMMANDS, "backup", "reindex", "restore", "status", "verify"}
 
 
 def test_arguments_are_upper_case_and_without_braces_in_the_usage() -> None:
@@ -134,4 +137,5 @@ def test_arguments_are_upper_case_and_without_braces_in_the_usage() -> None:
         context = command.make_context(name, [], resilient_parsing=True)
         options, *arguments = command.collect_usage_pieces(context)
         assert options == "[OPTIONS]"
-        assert all(piece.isalpha() and piece.isupper() for piece in arguments), (name, arguments)
+        # Brackets are around what may be left out.
+        assert all(re.fullmatch(r"[A-Z]+|\[[A-Z]+\]", piece) for piece in arguments), (name, arguments)

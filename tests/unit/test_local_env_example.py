@@ -1,11 +1,18 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from common.settings import Settings
+from infrastructure.backup.settings import BackupSettings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
-FIELDS = {str(field.alias): field for field in Settings.model_fields.values()}
+COMPOSE_FILE = EXAMPLE.with_name("docker-compose.yml")
+FIELDS = {
+    str(field.alias): field
+    for settings in (Settings, BackupSettings)
+    for field in settings.model_fields.values()
+}
 
 
 def read_example() -> dict[str, str]:
@@ -13,8 +20,9 @@ def read_example() -> dict[str, str]:
     return dict(line.lstrip("#").split("=", 1) for line in lines if "=" in line and not line.startswith("# "))
 
 
-def test_the_example_names_every_setting_and_no_other() -> None:
-    assert set(read_example()) == {*FIELDS, "RQ_REDIS_URL", "RQ_WORKER_CLASS"}
+def test_the_example_names_every_setting_and_what_compose_reads_and_no_other() -> None:
+    compose = re.findall(r"\$\{(\w+)", COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert set(read_example()) == {*FIELDS, *compose, "RQ_REDIS_URL", "RQ_WORKER_CLASS"}
 
 
 @pytest.mark.parametrize(

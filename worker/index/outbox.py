@@ -9,6 +9,7 @@ from psycopg.rows import args_row, class_row
 
 from common.database.queries import Queries
 from common.search.documents import SignalRow
+from common.tracing.contexts import MOST_CONTEXTS
 
 _READ_ROWS = 500  # a round trip's worth of signals, and what memory holds of them
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -51,6 +52,23 @@ def lock_due_rows(connection: Connection, most_signals: int) -> list[OutboxRow]:
             rows += fetched
             signals += sum(len(row.signal_ids) for row in fetched)
     return rows
+
+
+def trace_contexts(connection: Connection, rows: Sequence[OutboxRow]) -> list[str]:
+    """Some of the different contexts of what stored `rows`, `MOST_CONTEXTS` at most; nobody has checked them.
+
+    Rows that are sent again are left out: what stored them is long over.
+    """
+    fresh = [row for row in rows if not row.is_resent]
+    found = connection.execute(
+        _sql.select_trace_contexts,
+        {
+            "batch_ids": [row.batch_id for row in fresh],
+            "tenant_ids": [row.tenant_id for row in fresh],
+            "most": MOST_CONTEXTS,
+        },
+    )
+    return [context for (context,) in found]
 
 
 def read_signals(connection: Connection, rows: Sequence[OutboxRow]) -> Generator[SignalRow, None, None]:

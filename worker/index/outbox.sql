@@ -12,6 +12,14 @@ ORDER BY coalesce(put_off_until, created_at), batch_id
 LIMIT 500
 FOR UPDATE SKIP LOCKED;
 
+-- name: select_trace_contexts
+SELECT DISTINCT outbox.trace_context
+FROM outbox
+JOIN unnest(%(batch_ids)s::bigint[], %(tenant_ids)s::integer[]) AS due (batch_id, tenant_id)
+    ON outbox.batch_id = due.batch_id AND outbox.tenant_id = due.tenant_id
+WHERE outbox.trace_context IS NOT NULL
+LIMIT %(most)s;
+
 -- name: estimate_backlog
 -- Cheap, as it is asked each second: sizes instead of lengths (16 bytes an id), so that no array is unpacked.
 -- What is put off does not count before it is due: a drain that ends would wake the next one for nothing.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 
 from elasticsearch import ApiError, Elasticsearch
@@ -19,9 +19,19 @@ from common.search.failures import forget_failures, record_failures
 from common.search.generations import share_generations, transaction_check
 from common.search.indices import Router
 from common.settings import Settings
+from common.tracing.sources import OUTBOX
+from common.tracing.tracing import NO_TRACING, Tracing
 from worker.index.marks import IndexMarks, Sighting
 from worker.index.orphans import account_for_missing, remove_orphans_of
-from worker.index.outbox import OutboxRow, due_signals, lock_due_rows, mark_indexed, put_off, read_signals
+from worker.index.outbox import (
+    OutboxRow,
+    due_signals,
+    lock_due_rows,
+    mark_indexed,
+    put_off,
+    read_signals,
+    trace_contexts,
+)
 from worker.index.refill import refill_outbox
 from worker.index.refresher import Refresher
 from worker.index.report import report_batch
@@ -52,12 +62,14 @@ class IndexStage:
         metrics: Metrics,
         settings: Settings,
         clock: Clock,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._pool = pool
         self._client = client
         self._metrics = metrics
         self._batch_signals = settings.batch_events
         self._clock = clock
+        self._tracing = tracing
         self._refresher = Refresher(client)
         # Whether the next documents may be there already, written by a request that got no answer or by a stage that
         # died before it marked them.
@@ -132,10 +144,19 @@ class IndexStage:
                 self._settle_doubts(connection)
 
     def _index_batch(self, connection: Connection) -> int:
+        with ExitStack() as span:
+            return self._index_within(span, connection)
+
+    def _index_within(self, span: ExitStack, connection: Connection) -> int:
+        """Index a batch, within a span that begins once it is known whose events they are."""
         with connection.transaction():
             rows = lock_due_rows(connection, self._batch_signals)
             if not rows:
                 return 0
+            if self._tracing.is_on:
+                contexts = trace_contexts(connection, rows)
+                signals = sum(len(row.signal_ids) for row in rows)
+                span.enter_context(self._tracing.processing(OUTBOX, contexts, signals))
             seen = self._marks.look(connection)
             if seen.losses:
                 return self._resend(connection, seen)

@@ -14,6 +14,8 @@ from common.queue.lane_consumer import LaneConsumer
 from common.queue.streams import LANES, Entry, depth
 from common.queue.withheld import WithheldEvents, WithheldPart
 from common.services import Services
+from common.tracing.contexts import unpack_contexts
+from common.tracing.sources import INGEST
 from worker.ingest.accounting import account, count_dropped
 from worker.ingest.batch_size import MOST_BYTES, ReadSize, next_batch
 from worker.ingest.guard import RefusalGuard
@@ -77,8 +79,10 @@ class IngestStage:
         if self._is_worth_preparing(batch):
             # With this thread's context, which tells the log who speaks.
             ahead = self._ahead.submit(copy_context().run, self._prepare_next, 0)
+        contexts = unpack_contexts(entry.traces for entry in batch.entries)
         try:
-            self._process(batch)
+            with self._services.tracing.processing(INGEST, contexts, batch.size):
+                self._process(batch)
         finally:
             if ahead:
                 # Whatever went wrong there, the next step meets it again.

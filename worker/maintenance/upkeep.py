@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from common.clock import Clock
 from common.database.connections import translated_errors
 from common.database.data_indexes import build_closed_month_indexes
-from common.database.partitions import drop_expired, ensure_partitions, month_start
+from common.database.partitions import drop_expired, ensure_partitions, kept_since, month_start
 from common.database.queries import Queries
 from common.search.indices import drop_indices_before
 from common.settings import Settings
@@ -32,7 +32,8 @@ def run_upkeep(
 ) -> dict[str, int]:
     """Do all that is due, the most urgent first; returns how much of what was done.
 
-    The slowest, building indexes, is left to the next run once `stop` says so.
+    The slowest, building indexes, is left to the next run once `stop` says so. Dropping partitions is left to
+    `sspp partitions drop` where they are archived before.
 
     The counts are ``partitions_created``, ``outbox_deleted``, ``partitions_dropped``, ``rows_expired``,
     ``customers_deleted``, ``usage_folded`` and ``indexes_built``.
@@ -44,8 +45,9 @@ def run_upkeep(
     with translated_errors(), pool.connection() as connection:
         created = ensure_partitions(connection, now=now, ahead=settings.partitions_ahead)
         outbox = delete_indexed_outbox(connection, now - timedelta(seconds=settings.outbox_keep_seconds))
-        expired = drop_expired(connection, now=now, retention_months=settings.retention_months)
-        customers = delete_customers_of_deleted_tenants(connection, _expired_until(settings, now))
+        months = 0 if settings.archive_url else settings.retention_months
+        expired = drop_expired(connection, now=now, retention_months=months)
+        customers = delete_customers_of_deleted_tenants(connection, _expired_until(connection, settings, now))
         folded = fold_usage(connection)
         built = build_closed_month_indexes(connection, now, stop=stop)
     return {
@@ -59,13 +61,17 @@ def run_upkeep(
     }
 
 
-def drop_expired_indices(client: Elasticsearch, settings: Settings, clock: Clock) -> dict[str, int]:
-    """Delete the search indices of the months that retention drops; returns ``indices_dropped``.
+def drop_expired_indices(
+    pool: ConnectionPool, client: Elasticsearch, settings: Settings, clock: Clock
+) -> dict[str, int]:
+    """Delete the search indices of the months that retention has dropped; returns ``indices_dropped``.
 
     Raises:
+        DatabaseUnavailableError: PostgreSQL is away; run again later.
         SearchUnavailableError: Elasticsearch is away or busy; run again later.
     """
-    cutoff = _expired_until(settings, clock())
+    with translated_errors(), pool.connection() as connection:
+        cutoff = _expired_until(connection, settings, clock())
     return {"indices_dropped": len(drop_indices_before(client, cutoff)) if cutoff else 0}
 
 
@@ -114,6 +120,8 @@ def _delete(
             return total
 
 
-def _expired_until(settings: Settings, now: datetime) -> datetime | None:
-    """Up to when the platform's retention takes everything; None if it keeps all."""
-    return month_start(now, -settings.retention_months) if settings.retention_months else None
+def _expired_until(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> datetime | None:
+    """Up to when the platform's retention has taken everything; None if it keeps all."""
+    if not settings.retention_months:
+        return None
+    return kept_since(connection, month_start(now, -settings.retention_months))

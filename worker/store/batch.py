@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from common.database.connections import translated_errors
 from common.database.queries import Queries
 from common.envelope import signal_id_bytes
+from common.tracing.tracing import NO_TRACING, Tracing
 from worker.domains.domain import Event
 from worker.store.arrays import instants, integers, texts, uuids
 from worker.store.candidates import Candidates
@@ -42,8 +43,9 @@ class StoredBatch:
 class Store:
     """The PostgreSQL side of the ingest stage."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, tracing: Tracing = NO_TRACING) -> None:
         self._pool = pool
+        self._tracing = tracing
 
     def write(self, candidates: Candidates, refused: Sequence[RefusedEvent]) -> StoredBatch:
         """Store a batch in one transaction.
@@ -166,6 +168,7 @@ class Store:
                     ),
                     "received_from": min(received),
                     "received_until": max(received),
+                    "trace_context": self._tracing.current_context(),
                 },
             )
 

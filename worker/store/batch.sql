@@ -26,8 +26,10 @@ COPY signals (
 ) FROM STDIN (FORMAT binary)
 
 -- name: insert_outbox
-INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until)
-VALUES (%(batch_id)s, %(tenant_id)s, %(signal_ids)s::uuid[], %(received_from)s, %(received_until)s)
+INSERT INTO outbox (batch_id, tenant_id, signal_ids, received_from, received_until, trace_context)
+VALUES (
+    %(batch_id)s, %(tenant_id)s, %(signal_ids)s::uuid[], %(received_from)s, %(received_until)s, %(trace_context)s
+)
 
 -- name: insert_usage_parts
 INSERT INTO usage_parts (tenant_id, month, batch_id, events)

@@ -151,14 +151,17 @@ def test_an_unknown_key_is_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr("api.access.key_look_up._SECONDS", 60)
     monkeypatch.setattr("api.access.key_look_up._PATIENCE_SECONDS", 0.1)
-    unknown = api_store.key(api_tenant, "ingest")
+    unknown, clock = api_store.key(api_tenant, "ingest"), MovableClock(NOON)
 
     async def run() -> None:
-        async with authenticating(key_url, MovableClock(NOON)) as (authenticator, _):
+        async with authenticating(key_url, clock) as (authenticator, _):
             with psycopg.connect(database_url) as holder:
                 holder.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
                 for _ in range(2):
                     assert await answer(authenticator, unknown) == "database_unavailable"
                 await asyncio.to_thread(holder.rollback)
+            monkeypatch.setattr("api.access.key_look_up._PATIENCE_SECONDS", 60)
+            clock.now += timedelta(minutes=1)
+            assert await answer(authenticator, unknown) == "acme"
 
     asyncio.run(run())

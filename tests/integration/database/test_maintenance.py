@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from months import home_of, store
 from psycopg_pool import ConnectionPool
 
 from common.database.connections import open_pool
+from common.database.partitions import ensure_partitions, month_start
 from common.errors import DatabaseUnavailableError
 from common.search.client import open_client
 from common.settings import Settings
@@ -23,7 +25,7 @@ def pool(database_url: str) -> Iterator[ConnectionPool]:
         yield pool
 
 
-def settings(**overrides: int) -> Settings:
+def settings(**overrides: object) -> Settings:
     return Settings.model_validate(
         {
             "DATABASE_URL": "postgresql://unused",
@@ -88,14 +90,37 @@ def test_a_server_that_goes_away_is_a_passing_failure(pool: ConnectionPool) -> N
         run_upkeep(pool, settings(), clock)
 
 
-def test_retention_drops_the_search_indices_of_the_months_that_it_drops(elasticsearch_url: str) -> None:
+def test_retention_drops_the_search_indices_of_the_months_that_it_drops(
+    pool: ConnectionPool, elasticsearch_url: str
+) -> None:
     keep_two_months = settings(SSPP_RETENTION_MONTHS=2)
+    run_upkeep(pool, keep_two_months, lambda: NOW)
     with open_client(elasticsearch_url) as client:
-        assert drop_expired_indices(client, keep_two_months, lambda: NOW) == {"indices_dropped": 0}
+        assert drop_expired_indices(pool, client, keep_two_months, lambda: NOW) == {"indices_dropped": 0}
         for month in ("2049-10-g2", "2049-11", "2050-01"):
             client.indices.create(index=f"signals-{month}", aliases={"signals": {}})
         client.indices.create(index="signals-2049-10-g3")  # being built
 
-        assert drop_expired_indices(client, settings(), lambda: NOW) == {"indices_dropped": 0}
-        assert drop_expired_indices(client, keep_two_months, lambda: NOW) == {"indices_dropped": 2}
+        assert drop_expired_indices(pool, client, settings(), lambda: NOW) == {"indices_dropped": 0}
+        assert drop_expired_indices(pool, client, keep_two_months, lambda: NOW) == {"indices_dropped": 2}
         assert sorted(client.indices.get_alias(name="signals").body) == ["signals-2049-11", "signals-2050-01"]
+
+
+def test_what_is_archived_before_it_is_dropped_stays_with_all_that_belongs_to_it(
+    pool: ConnectionPool, database_url: str, elasticsearch_url: str
+) -> None:
+    archiving = settings(SSPP_RETENTION_MONTHS=2, SSPP_ARCHIVE_URL="/archives")
+    with pool.connection() as connection:
+        ensure_partitions(connection, now=month_start(NOW, -5), ahead=1)
+        key = store(connection, month_start(NOW, -5))
+
+    done = run_upkeep(pool, archiving, lambda: NOW)
+
+    assert (done["partitions_dropped"], done["rows_expired"]) == (0, 0)
+    with pool.connection() as connection:
+        assert home_of(connection, "events", key) == "events_2049_08"
+    with open_client(elasticsearch_url) as client:
+        client.indices.create(index="signals-2049-08", aliases={"signals": {}})
+        assert drop_expired_indices(pool, client, archiving, lambda: NOW) == {"indices_dropped": 0}
+        run_upkeep(pool, settings(SSPP_RETENTION_MONTHS=2), lambda: NOW)
+        assert drop_expired_indices(pool, client, archiving, lambda: NOW) == {"indices_dropped": 1}

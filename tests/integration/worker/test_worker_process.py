@@ -95,7 +95,7 @@ def test_a_database_that_was_not_migrated_ends_the_worker_with_advice(
 
 
 @pytest.mark.parametrize(
-    "older", ["DROP TABLE index_marks", "ALTER TABLE outbox DROP COLUMN put_off_until CASCADE"]
+    "older", ["DROP TABLE index_marks", "ALTER TABLE outbox DROP COLUMN trace_context CASCADE"]
 )
 def test_a_database_of_an_older_release_ends_the_worker_with_advice(
     start: Callable[..., RqWorker], database_url: str, older: str

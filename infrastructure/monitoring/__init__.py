@@ -1,0 +1,1 @@
+"""What watches the platform: Prometheus's configuration and rules, Grafana's dashboards, and what makes them."""
