@@ -355,10 +355,11 @@ CASES = (
     ),
     Case(
         "SsppBackupTooOld",
-        {"sspp_backup_last_success_timestamp_seconds": "0x1800"},
+        {"sspp_backup_last_success_timestamp_seconds": "0x180"},
         "1600m",
         "The last good backup is 1d 2h 40m 0s old.",
-        {"sspp_backup_last_success_timestamp_seconds": "0x1000 60000x800"},
+        {"sspp_backup_last_success_timestamp_seconds": "0x100 60000x80"},
+        interval="10m",
         not_yet="1500m",
     ),
     Case(
@@ -381,13 +382,13 @@ CASES = (
     ),
     Case(
         "SsppRestoreDrillTooOld",
-        {"sspp_restore_drill_last_success_timestamp_seconds": "0x1200"},
-        "11540m",
-        "The last backup that was seen to restore was tried 8d 0h 20m 0s ago.",
-        {"sspp_restore_drill_last_success_timestamp_seconds": "0x900 540000x300"},
+        {"sspp_restore_drill_last_success_timestamp_seconds": "0x300"},
+        "11600m",
+        "The last backup that was seen to restore was tried 8d 1h 20m 0s ago.",
+        {"sspp_restore_drill_last_success_timestamp_seconds": "0x225 540000x75"},
         severity="warning",
-        interval="10m",
-        not_yet="11400m",
+        interval="40m",
+        not_yet="11480m",
     ),
     Case(
         "SsppRestoreDrillFailed",
