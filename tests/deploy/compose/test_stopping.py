@@ -27,13 +27,17 @@ def stopping(containers: Containers, service: str) -> Iterator[subprocess.Popen[
     try:
         yield process
         process.communicate(timeout=2 * PATIENCE_SECONDS)
-        took, ended = time.monotonic() - begun, containers.exit_code(service)
+        took, ended, said = (
+            time.monotonic() - begun,
+            containers.exit_code(service),
+            containers.logs(service)[-3000:],
+        )
     finally:
         process.kill()
         process.communicate()
         containers.compose("start", service)
     # Whoever is killed ends with 137, and takes the whole grace.
-    assert (process.returncode, ended, took < PATIENCE_SECONDS) == (0, 0, True)
+    assert (process.returncode, ended, took < PATIENCE_SECONDS) == (0, 0, True), (took, said)
 
 
 @pytest.mark.parametrize("service", PROCESSES)
@@ -45,23 +49,19 @@ def test_an_idle_process_ends_at_once(containers: Containers, service: str) -> N
 def test_a_worker_stores_the_batch_in_work(
     containers: Containers, send: Callable[[int], str], until: Until
 ) -> None:
-    told_before = times_told(containers)
     with psql(containers) as ask:
         # Longer than ten seconds nobody waits for a lock.
         assert ask("BEGIN; LOCK TABLE event_keys; SELECT 'locked'") == "locked"
-        mark = send(500)
+        mark = send(100)  # in one batch
         until(lambda: int(ask("SELECT count(*) FROM pg_locks WHERE NOT granted")), timeout=30)
         with stopping(containers, "worker-ingest") as stop:
-            until(lambda: times_told(containers) > told_before, timeout=30)
+            # Nobody can be asked whether the signal has arrived: podman answers nothing about what it is stopping.
+            told = time.monotonic()
+            until(lambda: time.monotonic() > told + 3)
             assert ask("ROLLBACK; SELECT 'free'") == "free"
             stop.wait(2 * PATIENCE_SECONDS)
             # Nobody but the worker that was stopped could have stored them.
-            assert containers.stored(mark) == 500
-
-
-def times_told(containers: Containers) -> int:
-    """How often the worker was told to stop, as RQ writes it down."""
-    return containers.logs("worker-ingest").count("warm shut down requested")
+            assert containers.stored(mark) == 100
 
 
 @contextmanager
