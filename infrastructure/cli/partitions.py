@@ -136,6 +136,8 @@ def drop(
     Exit codes: 0 done, 1 failed, 2 wrong use, 3 an archive cannot be read back, 4 refused: somebody keeps it.
     """
     months = older_than or retention
+    if before and older_than:
+        raise typer.BadParameter("say which months by one of them: --older-than or --before")
     if before is None and not months:
         raise typer.BadParameter("say which months: --older-than MONTHS or --before DATE")
     now = system_clock()

@@ -9,10 +9,10 @@ SELECT pg_database_size(current_database()) AS bytes,
        current_setting('max_connections')::integer AS connections_limit;
 
 -- name: count_refused
-SELECT count(*) FROM (SELECT FROM rejected_events WHERE status = 'open' LIMIT %(most)s) AS some;
+SELECT count(*) FROM (SELECT FROM rejected_events WHERE status = 'open' LIMIT %(most)s) AS counted;
 
 -- name: count_refused_documents
-SELECT count(*) FROM (SELECT FROM index_failures LIMIT %(most)s) AS some;
+SELECT count(*) FROM (SELECT FROM index_failures LIMIT %(most)s) AS counted;
 
 -- name: count_unfinished_erasures
-SELECT count(*) FROM (SELECT FROM erasures WHERE state <> 'done' LIMIT %(most)s) AS some;
+SELECT count(*) FROM (SELECT FROM erasures WHERE state <> 'done' LIMIT %(most)s) AS counted;

@@ -198,6 +198,7 @@ def test_what_somebody_keeps_is_not_dropped_unless_it_is_said_twice(database_url
         ((), "say which months"),
         (("--before", "2999-01"), "are in use"),
         (("--before", "soon"), "soon"),
+        (("--before", "2020-01", "--older-than", "3"), "by one of them"),
     ],
 )
 def test_what_is_to_be_dropped_must_be_said_and_be_over(

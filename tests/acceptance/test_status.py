@@ -24,6 +24,8 @@ def test_one_look_tells_stores_workers_lag_and_partitions(
 
     until(all_stores_answer, timeout=60)
     status = looks[-1]
+    assert not [problem for problem in status["problems"] if "cannot be asked" in problem]
+    assert status["sections"]["waiting"]["refused_events"] is not None
     stores = status["sections"]["stores"]
     assert set(stores) == {"postgresql", "redis", "elasticsearch"}
     assert all(
