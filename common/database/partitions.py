@@ -59,14 +59,14 @@ _sql = Queries(__package__, "partitions.sql")
 class Partition:
     """One partition: of `table`, with the instants it spans (UTC, end excluded; None for DEFAULT).
 
-    `row_estimate` is the planner's, `size_bytes` includes the indexes.
+    `row_estimate` is the planner's, None where PostgreSQL has not counted yet; `size_bytes` includes the indexes.
     """
 
     table: str
     name: str
     starts: datetime | None
     ends: datetime | None
-    row_estimate: int
+    row_estimate: int | None
     size_bytes: int
 
 

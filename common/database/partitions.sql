@@ -1,9 +1,15 @@
 -- Partitions are about the table as a whole: their statements know no tenant.
 
 -- name: list_partitions
+-- Rows as the planner estimates them: those of the last count, by how the table has grown since. NULL: never counted.
 SELECT parent.relname AS table_name,
        child.relname AS name,
-       coalesce(nullif(child.reltuples, -1)::bigint, pg_stat_get_live_tuples(child.oid)) AS row_estimate,
+       CASE
+           WHEN pg_relation_size(child.oid) = 0 THEN 0
+           WHEN child.relpages > 0
+           THEN round(child.reltuples * (pg_relation_size(child.oid) / current_setting('block_size')::float)
+                      / child.relpages)::bigint
+       END AS row_estimate,
        pg_total_relation_size(child.oid) AS bytes
 FROM pg_inherits
 JOIN pg_class AS parent ON parent.oid = inhparent

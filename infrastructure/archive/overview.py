@@ -16,7 +16,8 @@ _sql = Queries(__package__, "archive.sql")
 class PartitionState:
     """One partition.
 
-    `rows` is the planner's estimate, of DEFAULT it is a count; `bytes` includes the indexes. `indexes` says ``valid``,
+    `rows` is the planner's estimate, None where PostgreSQL has not counted yet; of DEFAULT it is a count, and not
+    `rows_estimated`. `bytes` includes the indexes. `indexes` says ``valid``,
     ``valid, with data`` where a closed month of signals has its index on data, or which ones are invalid. `archived` is
     None where nobody asked a store.
     """
@@ -25,7 +26,8 @@ class PartitionState:
     name: str
     starts: datetime | None
     ends: datetime | None
-    rows: int
+    rows: int | None
+    rows_estimated: bool
     bytes: int
     indexes: str
     archived: bool | None
@@ -48,6 +50,7 @@ def list_states(connection: Connection, archives: Sequence[Archive] | None = Non
             starts=each.starts,
             ends=each.ends,
             rows=strays.get(each.name, each.row_estimate),
+            rows_estimated=each.name not in strays,
             bytes=each.size_bytes,
             indexes=_describe(*indexes.get(each.name, (0, [], False))),
             archived=None if archived is None else each.name in archived,

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,11 +49,11 @@ INTERRUPTED = "Interrupted. No partition was dropped that is not archived; run i
 
 @partitions.command("list")
 def list_(archive: ArchiveUrl = "", as_json: AsJson = False, env_file: DatabaseEnvFile = None) -> None:
-    """List the partitions with their months, rows (estimated), bytes, indexes, and whether they are archived."""
+    """List the partitions with their months, rows (~: estimated), bytes, indexes, and whether they are archived."""
     with exit_codes(), database(env_file) as connection:
         archives = list_archives(open_store(archive_settings(archive))) if archive else None
         states = list_states(connection, archives)
-        show([asdict(state) for state in states], as_json=as_json)
+        show([_listed(asdict(state), as_json=as_json) for state in states], as_json=as_json)
     for state in states:
         if state.starts is None and state.rows:
             _say(
@@ -98,6 +98,7 @@ partitions.command("ensure", hidden=True)(create)
 
 @partitions.command()
 def drop(
+    context: typer.Context,
     *,
     older_than: Annotated[
         int | None,
@@ -138,6 +139,11 @@ def drop(
     months = older_than or retention
     if before and older_than:
         raise typer.BadParameter("say which months by one of them: --older-than or --before")
+    if no_archive and _is_typed(context, "archive"):
+        raise typer.BadParameter(
+            "--archive and --no-archive contradict each other: give one of them. (--no-archive alone drops without "
+            "archiving though SSPP_ARCHIVE_URL is set)"
+        )
     if before is None and not months:
         raise typer.BadParameter("say which months: --older-than MONTHS or --before DATE")
     now = system_clock()
@@ -150,7 +156,7 @@ def drop(
         if not force:
             require_expired(connection, doomed, now=now, retention_months=retention)
         if dry_run:
-            show([_row(each, url) for each in doomed], as_json=as_json)
+            show([_listed(_row(each, url), as_json=as_json) for each in doomed], as_json=as_json)
             return
         if not yes:
             fate = f"archive to {url} and delete" if url else "delete, for good,"
@@ -161,6 +167,12 @@ def drop(
             )
         dropped = _drop(connection, url, now, cutoff, Steps(quiet=quiet), env_file)
     _show_dropped(dropped, as_json=as_json)
+
+
+def _is_typed(context: typer.Context, parameter: str) -> bool:
+    """Whether it stands on the command line, and does not come from the environment."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def archive_settings(url: str) -> BackupSettings:
@@ -198,9 +210,19 @@ def _row(partition: Partition, url: str) -> dict[str, object]:
         "starts": partition.starts,
         "ends": partition.ends,
         "rows": partition.row_estimate,
+        "rows_estimated": True,
         "bytes": partition.size_bytes,
         "archive": url or None,
     }
+
+
+def _listed(row: dict[str, Any], *, as_json: bool) -> dict[str, object]:
+    """For people, whether rows were counted or estimated is to be seen at the number itself."""
+    if as_json:
+        return row
+    mark = "~" if row["rows_estimated"] else ""
+    rows = "not counted yet" if row["rows"] is None else f"{mark}{row['rows']:,}"
+    return {name: rows if name == "rows" else row[name] for name in row if name != "rows_estimated"}
 
 
 def _show_dropped(dropped: Dropped, *, as_json: bool) -> None:

@@ -173,6 +173,53 @@ def test_a_month_is_archived_before_it_is_dropped_and_can_be_read(database_url: 
     assert pruned.stdout == f"deleted {archive['name']}\n"
 
 
+def test_an_archive_of_the_environment_can_be_left_out(database_url: str, tmp_path: Path) -> None:
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    store_old_event(database_url, "acme")
+    sspp("partitions", "create", database=database_url)
+    drop = ("partitions", "drop", "--before", "2020-02", "--no-archive", "--yes")
+
+    dropped = sspp(*drop, database=database_url, SSPP_ARCHIVE_URL=str(tmp_path))
+
+    assert "dropped events_2020_01\n" in dropped.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("list",), ("drop", "--before", "2020-02", "--dry-run")])
+def test_how_many_rows_a_month_has_is_told_as_an_estimate_or_as_not_counted(
+    database_url: str, command: tuple[str, ...]
+) -> None:
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    store_old_event(database_url, "acme")
+    sspp("partitions", "create", database=database_url)
+
+    def shown() -> tuple[str, object, object]:
+        table = sspp("partitions", *command, database=database_url)
+        [line] = [line for line in table.stdout.splitlines() if "events_2020_01" in line]
+        rows = json.loads(sspp("partitions", *command, "--json", database=database_url).stdout)
+        [row] = [row for row in rows if row["name"] == "events_2020_01"]
+        return line, row["rows"], row["rows_estimated"]
+
+    line, *machines = shown()
+    assert "not counted yet" in line
+    assert machines == [None, True]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ANALYZE events")
+    line, *machines = shown()
+    assert "~1 " in line
+    assert machines == [1, True]
+
+
+def test_rows_in_default_are_counted(database_url: str) -> None:
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    store_old_event(database_url, "acme")
+
+    rows = json.loads(sspp("partitions", "list", "--json", database=database_url).stdout)
+
+    [default] = [row for row in rows if row["name"] == "events_default"]
+    assert (default["rows"], default["rows_estimated"]) == (1, False)
+
+
 def test_what_somebody_keeps_is_not_dropped_unless_it_is_said_twice(database_url: str) -> None:
     sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
     sspp("tenants", "change", "acme", "--retention-days", "36500", database=database_url)
@@ -199,6 +246,7 @@ def test_what_somebody_keeps_is_not_dropped_unless_it_is_said_twice(database_url
         (("--before", "2999-01"), "are in use"),
         (("--before", "soon"), "soon"),
         (("--before", "2020-01", "--older-than", "3"), "by one of them"),
+        (("--before", "2020-01", "--archive", "somewhere", "--no-archive"), "contradict"),
     ],
 )
 def test_what_is_to_be_dropped_must_be_said_and_be_over(

@@ -57,6 +57,27 @@ def test_listing_tells_bounds_and_sizes(connection: Connection) -> None:
     assert listed["events_default"].starts is None
 
 
+def test_rows_are_estimated_from_the_last_count_and_the_growth_since(connection: Connection) -> None:
+    ensure_partitions(connection, now=NOW, ahead=1)
+    connection.execute("ALTER TABLE api_logs_2050_01 SET (autovacuum_enabled = off)")
+    add = (
+        "INSERT INTO api_logs (received_at, tenant_id, method, route, status, duration_ms, request_id)"
+        " SELECT %s, 7, 'GET', '/', 200, 0.1, n FROM generate_series(1, 5000) AS n"
+    )
+
+    def estimate() -> int | None:
+        listed = {partition.name: partition for partition in list_partitions(connection)}
+        return listed["api_logs_2050_01"].row_estimate
+
+    assert estimate() == 0
+    connection.execute(add, [NOW])
+    assert estimate() is None
+    connection.execute("ANALYZE api_logs")
+    assert estimate() == 5000
+    connection.execute(add, [NOW])
+    assert estimate() == pytest.approx(10_000, rel=0.05)
+
+
 def test_nothing_fails_when_a_partition_is_missing_and_its_rows_move_in_later(connection: Connection) -> None:
     early, here = store(connection, month_start(NOW)), store(connection, NOW)
     stray = store(connection, datetime(2060, 7, 1, tzinfo=UTC))
