@@ -17,8 +17,10 @@ from infrastructure.archive.manifest import (
     Archive,
     Content,
     archive_of,
+    every_archive,
     list_archives,
     manifest_name,
+    require_sound,
     write_manifest,
 )
 from infrastructure.backup.fingerprint import state_of
@@ -63,7 +65,8 @@ def erase_from_archives(connection: Connection, store: Store, steps: Steps, *, n
         now: as the clock has it.
 
     Raises:
-        NoArchiveError, DamagedArchiveError: an archive is not what was written; it was left as it is.
+        NoArchiveError, DamagedArchiveError: an archive is not what was written; it was left as it is. If that is its
+            manifest, all others were gone through.
         StoreError: the store is away or full.
     """
     require_finished_erasures(connection)
@@ -73,12 +76,13 @@ def erase_from_archives(connection: Connection, store: Store, steps: Steps, *, n
         (tenant_id, bytes(hashed)): erased_at
         for tenant_id, hashed, erased_at in connection.execute(_sql.list_tombstones)
     }
-    archives = list_archives(store)
+    found = every_archive(store)
+    archives = [each for each in found.values() if isinstance(each, Archive)]
     _delete_left_over(store, archives)
     erased = []
     for archive in archives:
-        found = connection.execute(_sql.list_expired_tenants, {"ends": archive.ends, "now": now})
-        expired = sorted({*(tenant_id for (tenant_id,) in found), *archive.expired_tenants})
+        tenants = connection.execute(_sql.list_expired_tenants, {"ends": archive.ends, "now": now})
+        expired = sorted({*(tenant_id for (tenant_id,) in tenants), *archive.expired_tenants})
         if archive.tombstones == state and list(archive.expired_tenants) == expired:
             continue
         with steps.step(f"going through {archive.name}", archive.content.lines, "rows") as advance:
@@ -87,11 +91,12 @@ def erase_from_archives(connection: Connection, store: Store, steps: Steps, *, n
         if content != archive.content:
             store.delete(archive.content.name)
             erased.append(Erased(archive.name, rows))
+    require_sound(found.values())
     return erased
 
 
 def prune_archives(store: Store, before: datetime) -> list[str]:
-    """Delete the archives of months that ended at or before `before`; returns their names."""
+    """Delete the archives of months that ended at or before `before`; returns their names. Damaged ones stay."""
     old = [archive for archive in list_archives(store) if archive.ends <= before]
     for archive in old:
         delete_archive(store, archive)

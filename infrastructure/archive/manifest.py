@@ -4,7 +4,7 @@ It is written after the lines: an archive is there when its manifest is.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -107,21 +107,40 @@ def read_manifest(store: Store, name: str) -> Archive:
     if content is None:
         raise NoArchiveError(f"there is no archive {name}; list what there is with: sspp archives list")
     try:
-        values = unseal(content, f"the manifest of {name}")
-        archive = msgspec.convert(values, Archive)
-    except (CorruptedBackupError, msgspec.ValidationError) as error:
-        raise DamagedArchiveError(f"the manifest of {name} cannot be read: {error}") from None
+        archive = msgspec.convert(unseal(content, f"the manifest of {name}"), Archive)
+    except CorruptedBackupError as error:
+        raise DamagedArchiveError(error.detail) from None
+    except msgspec.ValidationError as error:
+        raise DamagedArchiveError(f"the manifest of {name} is incomplete: {error}") from None
     if archive.format != FORMAT or archive.name != name:
         raise DamagedArchiveError(f"the manifest of {name} is of another archive, or of a newer release")
     return archive
 
 
-def list_archives(store: Store) -> list[Archive]:
-    """All archives with a sound manifest, by name."""
-    found = []
+def every_archive(store: Store) -> dict[str, Archive | DamagedArchiveError]:
+    """All archives by name, in order: what the manifest says, or what is wrong with it."""
+    found: dict[str, Archive | DamagedArchiveError] = {}
     for name in archive_names(store):
         try:
-            found.append(read_manifest(store, name))
-        except (NoArchiveError, DamagedArchiveError):
+            found[name] = read_manifest(store, name)
+        except NoArchiveError:  # somebody deleted it just now
             continue
+        except DamagedArchiveError as error:
+            found[name] = error
     return found
+
+
+def list_archives(store: Store) -> list[Archive]:
+    """All archives with a sound manifest, by name."""
+    return [each for each in every_archive(store).values() if isinstance(each, Archive)]
+
+
+def require_sound(archives: Iterable[Archive | DamagedArchiveError]) -> None:
+    """For what can only be done with all of them, once it was done with the others.
+
+    Raises:
+        DamagedArchiveError: the manifest of one of `archives`, the first one, is damaged.
+    """
+    for each in archives:
+        if isinstance(each, DamagedArchiveError):
+            raise each

@@ -12,9 +12,16 @@ from common.database.partitions import month_start
 from common.errors import SettingsError
 from infrastructure.archive.dropping import archiving_alone
 from infrastructure.archive.erasing import erase_from_archives, prune_archives
+from infrastructure.archive.errors import DamagedArchiveError
 from infrastructure.archive.lines import check as check_lines
 from infrastructure.archive.lines import unpack
-from infrastructure.archive.manifest import archive_names, list_archives, read_manifest
+from infrastructure.archive.manifest import (
+    Archive,
+    archive_names,
+    every_archive,
+    read_manifest,
+    require_sound,
+)
 from infrastructure.backup.progress import Steps
 from infrastructure.backup.stores import Store, open_store
 from infrastructure.cli.backup import Quiet, exit_codes
@@ -29,18 +36,11 @@ Name = Annotated[str, typer.Argument(metavar="ARCHIVE", help="As sspp archives l
 
 @archives.command("list")
 def list_(archive: ArchiveUrl = "", as_json: AsJson = False) -> None:
-    """List the archives: months, rows, bytes, when they were made."""
+    """List the archives: months, rows, bytes, when they were made. Exit code 3 if the manifest of one is damaged."""
     with exit_codes():
-        found = list_archives(_store(archive))
-        columns = ("name", "table", "starts", "ends", "archived_at")
-        show(
-            [
-                {name: getattr(each, name) for name in columns}
-                | {"rows": each.content.lines, "bytes": each.content.size, "object": each.content.name}
-                for each in found
-            ],
-            as_json=as_json,
-        )
+        found = every_archive(_store(archive))
+        show([_row(name, each) for name, each in found.items()], as_json=as_json)
+        require_sound(found.values())
 
 
 @archives.command()
@@ -72,7 +72,8 @@ def erase(
 ) -> None:
     """Take erased customers out of the archives, and tenants that are deleted or whose own retention has passed.
 
-    Run it daily. Archives in which nobody is to be forgotten since the last time are not read.
+    Run it daily. Archives in which nobody is to be forgotten since the last time are not read. Exit code 3 if one is
+    damaged: whoever is to be forgotten may still be in it.
     """
     with exit_codes(INTERRUPTED), database(env_file) as connection, archiving_alone(connection):
         store, steps = _store(archive), Steps(quiet=quiet)
@@ -96,7 +97,9 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     archive: ArchiveUrl = "",
 ) -> None:
-    """Delete the archives of older months, for good."""
+    """Delete the archives of older months, for good. Exit code 3 if one stays since its manifest is damaged."""
+    if before is not None and older_than:
+        raise typer.BadParameter("say which months by one of them: --older-than or --before")
     if before is None and not older_than:
         raise typer.BadParameter("say which months: --older-than MONTHS or --before DATE")
     cutoff = before.replace(tzinfo=UTC) if before else month_start(system_clock(), -older_than)
@@ -105,8 +108,23 @@ def prune(
             typer.confirm(
                 f"Delete the archives of all months before {cutoff:%Y-%m-%d}, for good?", abort=True
             )
-        for name in prune_archives(_store(archive), cutoff):
+        store = _store(archive)
+        for name in prune_archives(store, cutoff):
             typer.echo(f"deleted {name}")
+        require_sound(every_archive(store).values())
+
+
+def _row(name: str, archive: Archive | DamagedArchiveError) -> dict[str, object]:
+    columns = ("table", "starts", "ends", "archived_at", "rows", "bytes", "object")
+    if isinstance(archive, DamagedArchiveError):
+        return {"name": name, **dict.fromkeys(columns), "problem": archive.detail}
+    content = archive.content
+    values = (archive.table, archive.starts, archive.ends, archive.archived_at)
+    return {
+        "name": name,
+        **dict(zip(columns, (*values, content.lines, content.size, content.name), strict=True)),
+        "problem": None,
+    }
 
 
 def _store(url: str) -> Store:

@@ -17,8 +17,9 @@ from common.database.partitions import (
     partitions_before,
 )
 from infrastructure.archive.dropping import Dropped, drop_months, require_expired
+from infrastructure.archive.errors import DamagedArchiveError
 from infrastructure.archive.keeping import Keeper
-from infrastructure.archive.manifest import list_archives
+from infrastructure.archive.manifest import Archive, every_archive
 from infrastructure.archive.overview import list_states
 from infrastructure.backup.progress import Steps
 from infrastructure.backup.settings import BackupSettings, load_backup_settings
@@ -51,9 +52,13 @@ INTERRUPTED = "Interrupted. No partition was dropped that is not archived; run i
 def list_(archive: ArchiveUrl = "", as_json: AsJson = False, env_file: DatabaseEnvFile = None) -> None:
     """List the partitions with their months, rows (~: estimated), bytes, indexes, and whether they are archived."""
     with exit_codes(), database(env_file) as connection:
-        archives = list_archives(open_store(archive_settings(archive))) if archive else None
-        states = list_states(connection, archives)
+        found = every_archive(open_store(archive_settings(archive))).values() if archive else ()
+        sound = [each for each in found if isinstance(each, Archive)]
+        states = list_states(connection, sound if archive else None)
         show([_listed(asdict(state), as_json=as_json) for state in states], as_json=as_json)
+    for each in found:
+        if isinstance(each, DamagedArchiveError):
+            _say(f"{each.detail}; it does not count as archived")
     for state in states:
         if state.starts is None and state.rows:
             _say(

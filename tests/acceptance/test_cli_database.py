@@ -220,6 +220,32 @@ def test_rows_in_default_are_counted(database_url: str) -> None:
     assert (default["rows"], default["rows_estimated"]) == (1, False)
 
 
+def test_an_archive_with_a_damaged_manifest_is_listed_and_nobody_relies_on_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    given = {"SSPP_ARCHIVE_URL": str(tmp_path)}
+    sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
+    store_old_event(database_url, "acme")
+    sspp("partitions", "create", database=database_url)
+    sspp("partitions", "drop", "--before", "2020-02", "--yes", database=database_url, **given)
+    [manifest] = tmp_path.glob("*.json")
+    manifest.write_text(manifest.read_text().replace("2020", "2021"))
+
+    listed = sspp("archives", "list", "--json", database=None, **given)
+    [row] = json.loads(listed.stdout)
+    assert (row["name"], row["rows"]) == (manifest.stem, None)
+    assert "is damaged" in row["problem"]
+    shown = sspp("archives", "list", database=None, **given)
+    assert "is damaged" in shown.stdout
+    assert "does not count as archived" in sspp("partitions", "list", database=database_url, **given).stderr
+    pruned = sspp("archives", "prune", "--older-than", "1", "--yes", database=None, **given)
+    sspp("tenants", "delete", "acme", "--yes", database=database_url)
+    erased = sspp("archives", "erase", "--quiet", database=database_url, **given)
+    for each in (listed, shown, pruned, erased):
+        assert each.returncode == 3
+        assert each.stderr.endswith("[archive_damaged]\n")
+
+
 def test_what_somebody_keeps_is_not_dropped_unless_it_is_said_twice(database_url: str) -> None:
     sspp("tenants", "create", "acme", "--name", "Acme", database=database_url)
     sspp("tenants", "change", "acme", "--retention-days", "36500", database=database_url)

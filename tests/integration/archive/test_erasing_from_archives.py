@@ -70,6 +70,19 @@ def test_deleted_tenants_and_those_whose_retention_has_passed_go_whole(months: M
     assert text(months, "events_2049_12") == b""
 
 
+def test_one_damaged_manifest_hinders_no_other_archive_and_is_told(months: Months) -> None:
+    months.drop()
+    archive = months.archives()["events_2049_12"]
+    (months.folder / f"{archive.name}.json").write_bytes(b"{}")
+    months.erase(7, "c-2", NOW)
+
+    with pytest.raises(DamagedArchiveError, match="events_2049_12"):
+        erase(months)
+
+    assert (months.folder / archive.content.name).exists()
+    assert b'"c-2"' not in text(months, "signals_2049_12")
+
+
 def test_what_a_killed_run_left_behind_is_deleted(months: Months) -> None:
     months.drop()
     archive = months.archives()["events_2049_12"]
@@ -99,16 +112,6 @@ def test_a_damaged_archive_is_told_and_left_as_it_is(months: Months) -> None:
 
     assert months.archives()["events_2049_12"] == archive
     assert file.exists()
-
-
-def test_lines_of_a_damaged_manifest_are_not_taken_for_left_over(months: Months) -> None:
-    months.drop()
-    archive = months.archives()["events_2049_12"]
-    (months.folder / f"{archive.name}.json").write_bytes(b"{}")
-
-    erase(months)
-
-    assert (months.folder / archive.content.name).exists()
 
 
 def test_unfinished_erasures_are_waited_for(months: Months) -> None:
