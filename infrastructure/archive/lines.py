@@ -63,7 +63,9 @@ def unpack(store: Store, content: Content) -> Iterator[bytes]:
         if file is None:
             raise NoArchiveError(f"{content.name} is missing; its manifest alone holds no rows")
         if _measure(file) != (content.size, content.sha256):
-            raise DamagedArchiveError(f"{content.name} was cut off or changed since it was written")
+            raise DamagedArchiveError(
+                f"{content.name} is not what was written: it was cut off or changed, or is another file"
+            )
         count, plain = 0, hashlib.sha256()
         try:
             with gzip.open(file) as lines:

@@ -22,15 +22,22 @@ _DRILLED = ".drilled"
 _LATEST = 3  # a drill takes the newest backup, unless somebody names another
 
 
-def list_backups(store: Store) -> list[Manifest]:
-    """All backups with a sound manifest, the newest first."""
-    found = []
+def every_backup(store: Store) -> dict[str, Manifest | UnusableBackupError]:
+    """All backups by name, the newest first: what the manifest says, or what is wrong with it."""
+    found: dict[str, Manifest | UnusableBackupError] = {}
     for name in backup_names(store):
         try:
-            found.append(find_backup(store, name))
-        except UnusableBackupError:
+            found[name] = find_backup(store, name)
+        except NoBackupError:  # somebody deleted it just now
             continue
+        except UnusableBackupError as error:
+            found[name] = error
     return found
+
+
+def list_backups(store: Store) -> list[Manifest]:
+    """All backups with a sound manifest, the newest first."""
+    return [each for each in every_backup(store).values() if isinstance(each, Manifest)]
 
 
 def backup_names(store: Store) -> list[str]:
@@ -70,7 +77,8 @@ def fetch_dump(store: Store, manifest: Manifest, staging: Path, advance: Advance
         raise EmptyBackupError(f"{manifest.dump} is empty; it had {manifest.size:,} bytes when it was made")
     if size < manifest.size:
         raise TruncatedBackupError(
-            f"{manifest.dump} was cut off: {size:,} of {manifest.size:,} bytes are there"
+            f"{manifest.dump} is smaller than its manifest says, {size:,} instead of {manifest.size:,} bytes: "
+            "it was cut off, or is another file"
         )
     found = hashlib.sha256()
     with file.open("rb") as content:
@@ -78,7 +86,9 @@ def fetch_dump(store: Store, manifest: Manifest, staging: Path, advance: Advance
             found.update(chunk)
             advance(len(chunk))
     if found.hexdigest() != manifest.sha256:
-        raise CorruptedBackupError(f"{manifest.dump} was changed since it was made: its SHA-256 differs")
+        raise CorruptedBackupError(
+            f"{manifest.dump} is not what was written, its SHA-256 differs: it was changed, or is another file"
+        )
     return file
 
 

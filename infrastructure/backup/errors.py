@@ -46,7 +46,7 @@ class EmptyBackupError(UnusableBackupError):
 
 
 class TruncatedBackupError(UnusableBackupError):
-    """The dump is shorter than it was when it was made."""
+    """The dump is smaller than its manifest says."""
 
     code = "backup_truncated"
     exit_code = 6
@@ -78,6 +78,13 @@ class RestoredDifferentlyError(UnusableBackupError):
 
     code = "backup_restored_differently"
     exit_code = 10
+
+
+class RevocationsUnknownError(BackupError):
+    """The database is restored, and nobody knows what was revoked after its backup."""
+
+    code = "revocations_unknown"
+    exit_code = 12
 
 
 class LiveDatabaseError(BackupError):

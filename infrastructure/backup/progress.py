@@ -16,15 +16,22 @@ class Steps:
     """Tells the steps of the work; NO_COLOR is honoured by rich.
 
     Args:
-        quiet: shows nothing.
+        quiet: shows nothing but warnings.
     """
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
+        self._quiet = quiet
 
     def say(self, message: str) -> None:
         """Print a line."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """Print a line that is not to be missed, though all others are."""
+        self._console.quiet = False
+        self.say(message)
+        self._console.quiet = self._quiet
 
     @contextmanager
     def step(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Advance]:

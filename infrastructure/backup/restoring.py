@@ -206,7 +206,7 @@ class Restorer:
             with connect(self._server.url(database), read_only=True) as connection:
                 return read_revocations(connection)
         except (DatabaseUnavailableError, psycopg.Error) as error:
-            self._steps.say(f"what was revoked in {database} since the backup cannot be read: {error}")
+            self._steps.warn(f"what was revoked in {database} since the backup cannot be read: {error}")
             return None
 
 

@@ -17,6 +17,7 @@ from common.database.queries import Queries
 from common.envelope import new_event_id
 from infrastructure.backup.errors import CorruptedBackupError
 from infrastructure.backup.manifest import seal, unseal
+from infrastructure.backup.progress import Steps
 from infrastructure.backup.stores import Store
 from infrastructure.database.connections import Connection
 
@@ -92,18 +93,20 @@ def read_revocations(connection: Connection) -> Revocations | None:
         return None
 
 
-def keep_revocations(connection: Connection, store: Store) -> Revocations | None:
+def keep_revocations(connection: Connection, store: Store, steps: Steps) -> Revocations | None:
     """Write down beside the backups what was revoked; returns it.
 
-    What is written there already stays, should this database know less. If that is damaged, it is put aside.
+    What is written there already stays, should this database know less. If that is damaged, it is put aside, which is
+    said.
     """
     found = read_revocations(connection)
     if found is None:
         return None
     try:
         known = kept_revocations(store)
-    except CorruptedBackupError:
+    except CorruptedBackupError as error:
         store.write(_DAMAGED, store.read(_OBJECT) or b"")
+        steps.warn(f"{error.detail}. It is kept as {_DAMAGED}, and written anew by what this database knows")
         known = None
     all_known = merged(known, found) if known else found
     store.write(_OBJECT, seal({"format": 1, **asdict(all_known)}))

@@ -71,7 +71,9 @@ def readable_revocations(store: Store, steps: Steps) -> Revocations | None:
     try:
         return kept_revocations(store)
     except CorruptedBackupError as error:
-        steps.say(f"{error.detail}; going on without it")
+        steps.warn(
+            f"{error.detail}. It is not used: what was revoked is known from the database that is there, if any"
+        )
         return None
 
 

@@ -10,8 +10,8 @@ import typer
 
 from common.clock import system_clock
 from common.database.connections import translated_errors
-from infrastructure.backup.catalogue import list_backups, prune, was_drilled
-from infrastructure.backup.errors import BackupError
+from infrastructure.backup.catalogue import every_backup, prune, was_drilled
+from infrastructure.backup.errors import BackupError, UnusableBackupError
 from infrastructure.backup.manifest import Manifest
 from infrastructure.backup.progress import Steps
 from infrastructure.backup.report import report
@@ -57,26 +57,28 @@ def backup(
 
     The search index is not in it: a restore builds it from the database.
     Exit codes: 0 done, 1 failed, 2 wrong use, 11 pg_dump is too old,
-    130 interrupted.
+    130 interrupted; with --list, the manifest of one is 7 damaged, 8 of a
+    newer version.
     """
     settings = settings_for(store)
+    steps = Steps(quiet=quiet)
     with exit_codes():
         if only_list:
             kept = open_store(settings)
-            show([_row(kept, each) for each in list_backups(kept)], as_json=as_json)
+            _list(kept, as_json=as_json)
             return
         if only_revocations:
             with database(env_file) as connection:
-                known = keep_revocations(connection, open_store(settings))
+                known = keep_revocations(connection, open_store(settings), steps)
             count = len(known.tombstones) if known else 0
             typer.echo(f"Written down: {count} erased or suppressed customers.")
             return
         with run_reported(settings, "sspp_backup") as succeeded:
             kept, url = open_store(settings), database_url(env_file)
             with translated_errors():
-                manifest = take_backup(url, kept, settings, Steps(quiet=quiet))
+                manifest = take_backup(url, kept, settings, steps)
                 with database(env_file) as connection:
-                    keep_revocations(connection, kept)
+                    keep_revocations(connection, kept, steps)
             succeeded(
                 {
                     "last_success_timestamp_seconds": manifest.taken_at.timestamp(),
@@ -89,7 +91,7 @@ def backup(
             )
             pruned = prune(kept, now=system_clock(), keep_days=keep_days or settings.keep_days)
     if as_json:
-        show([_row(kept, manifest)], as_json=True)
+        show([_row(manifest.name, manifest, drilled=False)], as_json=True)
         return
     typer.echo(f"Kept {manifest.name}: {manifest.rows:,} rows in {manifest.size:,} bytes.")
     if pruned.deleted:
@@ -147,15 +149,36 @@ def run_reported(settings: BackupSettings, job: str) -> Iterator[Callable[[dict[
         )
 
 
-def _row(store: Store, manifest: Manifest) -> dict[str, object]:
+def _list(store: Store, *, as_json: bool) -> None:
+    """Show all backups, those with a damaged manifest too.
+
+    Raises:
+        UnusableBackupError: the manifest of one, the newest such, is damaged or of a newer release.
+    """
+    found = every_backup(store)
+    show(
+        [
+            _row(name, each, drilled=isinstance(each, Manifest) and was_drilled(store, each))
+            for name, each in found.items()
+        ],
+        as_json=as_json,
+    )
+    for each in found.values():
+        if isinstance(each, UnusableBackupError):
+            raise each
+
+
+def _row(name: str, backup: Manifest | UnusableBackupError, *, drilled: bool) -> dict[str, object]:
+    known = backup if isinstance(backup, Manifest) else None
     return {
-        "name": manifest.name,
-        "taken_at": manifest.taken_at,
-        "rows": manifest.rows,
-        "bytes": manifest.size,
-        "newest_event": manifest.newest_event,
-        "schema": manifest.schema_version,
-        "postgresql": manifest.server_version // 10_000,
-        "encryption": manifest.encryption,
-        "drilled": was_drilled(store, manifest),
+        "name": name,
+        "taken_at": known and known.taken_at,
+        "rows": known and known.rows,
+        "bytes": known and known.size,
+        "newest_event": known and known.newest_event,
+        "schema": known and known.schema_version,
+        "postgresql": known and known.server_version // 10_000,
+        "encryption": known and known.encryption,
+        "drilled": drilled,
+        "problem": None if isinstance(backup, Manifest) else backup.detail,
     }

@@ -1,8 +1,10 @@
 """``sspp restore``: a backup in the place of the database, or a drill that proves that it could be."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +14,12 @@ from common.clock import rfc3339, system_clock
 from common.database.connections import translated_errors
 from common.errors import SearchUnavailableError
 from infrastructure.backup.catalogue import fetch_dump, find_backup, note_drill
-from infrastructure.backup.errors import UnusableBackupError
+from infrastructure.backup.encryption import decrypt
+from infrastructure.backup.errors import RevocationsUnknownError, UnusableBackupError
 from infrastructure.backup.index import check_search, rebuild_index
 from infrastructure.backup.progress import Steps
 from infrastructure.backup.restoring import Restorer, describe
+from infrastructure.backup.revocations import Applied
 from infrastructure.backup.settings import BackupSettings
 from infrastructure.backup.settling import describe as describe_revoked
 from infrastructure.backup.settling import settle_recovered
@@ -49,7 +53,10 @@ def restore(
     ] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only read the backup and compare it with its manifest; no database."),
+        typer.Option(
+            "--check",
+            help="Only read the backup, compare it with its manifest, and decrypt it if there is a key; no database.",
+        ),
     ] = False,
     after_recovery: Annotated[
         bool,
@@ -72,7 +79,8 @@ def restore(
     2 wrong use, 3 there is no such backup (or with --drill an old one), 4
     refused since the database holds data; the backup is 5 empty, 6 cut off,
     7 damaged, 8 of a newer version, 9 encrypted for others, 10 restored to
-    something else; 11 pg_restore is too old, 130 interrupted.
+    something else; 11 pg_restore is too old; 12 it is restored, but who was
+    erased since is not known; 130 interrupted.
     """
     if drill + check + overwrite + after_recovery > 1 or (max_age_hours and not drill):
         raise typer.BadParameter(
@@ -83,7 +91,7 @@ def restore(
     with exit_codes(), translated_errors():
         kept = open_store(settings)
         if check:
-            _check(kept, name, steps)
+            _check(kept, settings, steps, name)
         elif drill:
             _drill(kept, settings, steps, name, max_age_hours, database_url(env_file))
         elif after_recovery:
@@ -101,11 +109,22 @@ def restore(
             )
 
 
-def _check(store: Store, name: str | None, steps: Steps) -> None:
+def _check(store: Store, settings: BackupSettings, steps: Steps, name: str | None) -> None:
     manifest = find_backup(store, name)
-    with store.staging() as staging, steps.step("reading it", manifest.size, "bytes") as advance:
-        fetch_dump(store, manifest, staging, advance)
+    with store.staging() as staging:
+        with steps.step("reading it", manifest.size, "bytes") as advance:
+            dump = fetch_dump(store, manifest, staging, advance)
+        if manifest.encryption and settings.identity_file:
+            with steps.step("decrypting it"):
+                decrypt(dump, Path(os.devnull), settings.identity_file)
     typer.echo(f"{manifest.name} is whole: {manifest.size:,} bytes, as they were written.")
+    if manifest.encryption and settings.identity_file:
+        typer.echo("It is encrypted, and the key opens it to its end.")
+    elif manifest.encryption:
+        typer.echo(
+            "NOT OPENED: it is encrypted, and no key was given, so that only the checksum of the encrypted file was "
+            "compared. To try a key, name its file in SSPP_BACKUP_AGE_IDENTITY_FILE."
+        )
 
 
 def _drill(
@@ -150,12 +169,25 @@ def _restore(
     with _searching(index=index, quiet=quiet, env_file=env_file) as client:
         manifest = find_backup(store, name)
         restorer = Restorer(database_url(env_file), store, settings, steps)
-        typer.echo(describe(restorer.restore(manifest, overwrite=overwrite, search=client)))
+        restored = restorer.restore(manifest, overwrite=overwrite, search=client)
+        typer.echo(describe(restored))
+    _require_known(restored.revoked, manifest.taken_at)
 
 
 def _settle(store: Store, steps: Steps, *, index: bool, quiet: bool, env_file: DatabaseEnvFile) -> None:
     with _searching(index=index, quiet=quiet, env_file=env_file) as client:
-        typer.echo(describe_revoked(*settle_recovered(database_url(env_file), store, steps, client)))
+        since, revoked = settle_recovered(database_url(env_file), store, steps, client)
+        typer.echo(describe_revoked(since, revoked))
+    _require_known(revoked, since)
+
+
+def _require_known(revoked: Applied | None, since: datetime) -> None:
+    """At the very end: whatever starts the platform next must not do so as if nothing were to be done."""
+    if revoked is None:
+        raise RevocationsUnknownError(
+            f"the database is restored, but what was revoked after {rfc3339(since)} is not known: let nobody in before "
+            "you have erased, suppressed and revoked it again"
+        )
 
 
 @contextmanager

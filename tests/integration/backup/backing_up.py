@@ -34,6 +34,7 @@ EXIT_CODES = {
     "backup_not_decrypted": 9,
     "backup_restored_differently": 10,
     "backup_programs_too_old": 11,
+    "revocations_unknown": 12,
 }
 
 

@@ -52,6 +52,33 @@ def test_without_the_key_nothing_is_changed(
     assert failed_with(done) == "backup_not_decrypted"
 
 
+def test_a_check_without_the_key_says_that_nothing_was_opened(
+    site: Site, identity: pyrage.x25519.Identity
+) -> None:
+    _backup(site, identity)
+    done = site.run("restore", "--check", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert "NOT OPENED" in done.stdout
+    assert "SSPP_BACKUP_AGE_IDENTITY_FILE" in done.stdout
+
+
+def test_a_check_with_a_key_opens_it_or_says_that_the_key_does_not_fit(
+    site: Site, identity: pyrage.x25519.Identity, tmp_path: Path
+) -> None:
+    name = _backup(site, identity)
+    done = site.run("restore", "--check", SSPP_BACKUP_AGE_IDENTITY_FILE=str(tmp_path / "key"))
+    assert done.exit_code == 0, done.output
+    assert "NOT OPENED" not in done.stdout
+    (tmp_path / "another").write_text(str(pyrage.x25519.Identity.generate()))
+    other = site.run("restore", "--check", SSPP_BACKUP_AGE_IDENTITY_FILE=str(tmp_path / "another"))
+    assert failed_with(other) == "backup_not_decrypted"
+    dump = site.store / f"{name}.dump.age"
+    flip_a_bit(dump)
+    site.rewrite(name, sha256=hashlib.sha256(dump.read_bytes()).hexdigest())
+    hidden = site.run("restore", "--check", SSPP_BACKUP_AGE_IDENTITY_FILE=str(tmp_path / "key"))
+    assert failed_with(hidden) == "backup_corrupted"
+
+
 def test_a_change_that_the_manifest_was_made_to_hide_is_found_by_the_encryption(
     site: Site, identity: pyrage.x25519.Identity, tmp_path: Path
 ) -> None:

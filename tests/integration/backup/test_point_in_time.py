@@ -80,6 +80,9 @@ def test_a_mistake_is_undone_up_to_the_moment_before_it(
     _store(pipeline, "in-the-log")
     right = _fingerprint(server)
     [(before,)] = server.execute("SELECT clock_timestamp()::text")
+    environment = {"DATABASE_URL": server.url, "SSPP_BACKUP_URL": str(tmp_path / "backups")}
+    kept = CliRunner().invoke(app, ["backup", "--only-revocations"], env=environment)
+    assert kept.exit_code == 0, kept.output
     server.execute("DELETE FROM events")
     server.execute("DROP TABLE customers CASCADE")
     _archive_all(server, until)
@@ -92,7 +95,6 @@ def test_a_mistake_is_undone_up_to_the_moment_before_it(
     server.execute("SELECT pg_wal_replay_resume()")
     until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)], timeout=60)
 
-    environment = {"DATABASE_URL": server.url, "SSPP_BACKUP_URL": str(tmp_path / "backups")}
     settled = CliRunner().invoke(
         app, ["restore", "--after-recovery", "--no-index", "--quiet"], env=environment
     )

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from backing_up import Site, cut_off
+from backing_up import Site, cut_off, failed_with
 from people import LATER, MARK, NOON, TENANT, event
 
 from common.tenancy.secrets import new_key
@@ -68,18 +68,28 @@ def test_what_is_not_known_is_said(erased: Site) -> None:
         file.unlink()
     erased.destroy()
     done = erased.restore()
-    assert done.exit_code == 0, done.output
+    assert failed_with(done) == "revocations_unknown"
     assert "NOT KNOWN" in done.stdout
+    assert "let nobody in" in done.stderr
     assert erased.people.count("events") == 1
 
 
 def test_a_damaged_list_of_revocations_is_said_and_the_live_database_asked(erased: Site) -> None:
     [file] = erased.store.glob("revocations*")
     cut_off(file)
-    done = erased.run("restore", "--no-index", "--overwrite")
+    done = erased.restore("--overwrite")
     assert done.exit_code == 0, done.output
-    assert "is damaged" in done.stderr
+    assert "revocations.json is damaged" in done.stderr
     assert "1 erasures" in done.stdout
+
+
+def test_a_damaged_list_of_revocations_without_a_live_database_leaves_them_unknown(erased: Site) -> None:
+    [file] = erased.store.glob("revocations*")
+    cut_off(file)
+    erased.destroy()
+    done = erased.restore()
+    assert failed_with(done) == "revocations_unknown"
+    assert "revocations.json is damaged" in done.stderr
 
 
 def test_an_erasure_that_the_backup_caught_unfinished_is_finished(site: Site) -> None:
@@ -104,6 +114,12 @@ def test_suppressions_hold_as_they_were_last(site: Site) -> None:
     site.people.send(event("a"), event("b", customer="was-suppressed"), received_at=LATER)
     assert site.people.count("events") == 0
     assert site.people.count("events", "was-suppressed") == 1
+
+
+def test_a_recovered_database_of_which_nothing_is_known_is_told_by_an_exit_code(site: Site) -> None:
+    done = site.restore("--after-recovery")
+    assert failed_with(done) == "revocations_unknown"
+    assert "NOT KNOWN" in done.stdout
 
 
 def test_keys_and_tenants_that_ended_since_stay_ended(site: Site) -> None:
@@ -149,7 +165,9 @@ def test_a_database_that_was_recovered_to_a_point_in_time_is_settled_too(site: S
 def test_a_damaged_list_of_revocations_is_put_aside_and_written_anew(erased: Site) -> None:
     [file] = erased.store.glob("revocations*")
     cut_off(file)
-    assert erased.run("backup", "--only-revocations").exit_code == 0
+    done = erased.run("backup", "--only-revocations", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert "revocations.json is damaged" in done.stderr
     assert (erased.store / "revocations.damaged").exists()
     erased.destroy()
     assert "1 erasures" in erased.restore().stdout

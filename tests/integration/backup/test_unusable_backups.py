@@ -1,6 +1,7 @@
 """A backup that cannot be restored is found out before anything is changed, by a stable code and exit code."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,40 @@ def test_a_damaged_dump(site: Site, damage: Damage, code: str) -> None:
     assert failed_with(checked) == code
 
 
+def test_a_dump_that_is_another_one_is_not_taken_for_a_part_of_it(site: Site) -> None:
+    small = site.backup()["name"]
+    site.people.send(*(event(f"e{number}") for number in range(200)))
+    name = site.backup()["name"]
+    site.dump(small).rename(site.dump(name))
+    assert "or is another file" in _refused(site, "backup_truncated")
+
+
 @pytest.mark.parametrize("damage", [cut_off, flip_a_bit, empty])
 def test_a_damaged_manifest(site: Site, damage: Damage) -> None:
     damage(site.store / f"{site.backup()['name']}.json")
     _refused(site, "backup_corrupted")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"), [(None, "backup_corrupted"), ({"format": 2}, "backup_wrong_version")], ids=str
+)
+def test_a_backup_that_cannot_be_restored_is_listed_with_the_reason(
+    site: Site, changes: dict[str, Any] | None, code: str
+) -> None:
+    good, bad = site.backup()["name"], site.backup()["name"]
+    if changes:
+        site.rewrite(bad, **changes)
+    else:
+        cut_off(site.store / f"{bad}.json")
+
+    done = site.run("backup", "--list", "--json")
+
+    assert failed_with(done) == code
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows.keys() == {good, bad}
+    assert rows[good]["problem"] is None
+    assert bad in rows[bad]["problem"]
+    assert rows[bad]["rows"] is None
 
 
 def test_no_backup_at_all(site: Site) -> None:
