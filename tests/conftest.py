@@ -3,8 +3,9 @@
 Each test process (each xdist worker is one) starts its own embedded servers when a test first asks for one,
 in a folder of its own, and removes them at the end: nothing is shared, so nothing can interfere.
 
-The same tests run against other servers, named by DATABASE_URL, REDIS_URL and ELASTICSEARCH_URL. What the
-platform calls its databases, keys and indices is fixed, so the rules are:
+The same tests run against other servers, named by DATABASE_URL, REDIS_URL and ELASTICSEARCH_URL. Those of a
+running platform are left alone: in a shell that has read ``.sspp/env``, RQ_WORKER_CLASS tells (`given_servers`).
+What the platform calls its databases, keys and indices is fixed, so the rules are:
 
 - PostgreSQL: every test gets a database of its own, ``sspp_test_…``; existing ones are never touched. The user
   needs CREATEDB.
@@ -41,10 +42,12 @@ from common.redis import open_redis
 from common.settings import load_settings
 from infrastructure.local.errors import LocalStackError
 from infrastructure.local.folder import DataFolder
-from infrastructure.local.stack import Servers, given_urls, queue_environment
+from infrastructure.local.stack import Servers, queue_environment
 from infrastructure.local.supervisor import Supervisor
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from given_servers import take_given_servers
 
 # Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -57,7 +60,7 @@ hypothesis.settings.load_profile("any machine")
 
 _PREFIX = "sspp-test-"
 # Read before any test changes the environment.
-_GIVEN = given_urls()
+_GIVEN = take_given_servers(os.environ)
 
 
 class Until(Protocol):
