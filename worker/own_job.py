@@ -13,6 +13,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError, StopRequested
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -25,6 +26,25 @@ _NEVER_OURS = (b"success_callback_name", b"failure_callback_name", b"stopped_cal
 _MAX_FIELD_BYTES = 64 * 1024
 
 log = structlog.get_logger(__name__)
+
+
+class _KnownExecutions(ExecutionRegistry):
+    """The executions of a job that Redis still knows.
+
+    RQ keeps the record of an execution for as long as a drain should take. Where a job takes longer (upkeep has no
+    limit, and any waits while the database is away), RQ would fail at the missing record when it clears up after it.
+    """
+
+    def get_executions(self, start: int = 0, end: int = -1) -> list[Execution]:
+        """See `rq.executions.ExecutionRegistry`."""
+        known = []
+        for execution_id in self.get_execution_ids(start, end):
+            try:
+                known.append(Execution.fetch(execution_id, self.job_id, self.connection))
+            except ValueError:
+                self.connection.zrem(self.key, execution_id)
+                log.info("job_outlived_its_record", job_id=self.job_id)
+        return known
 
 
 class OwnJob(Job):
@@ -40,6 +60,11 @@ class OwnJob(Job):
         serializer: object = None,  # noqa: ARG002  # whoever asks for another
     ) -> None:
         super().__init__(id, connection, JSONSerializer)
+
+    @property
+    def execution_registry(self) -> ExecutionRegistry:
+        """Without the executions that Redis has forgotten."""
+        return _KnownExecutions(self.id, self.connection)
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Take over what Redis says.

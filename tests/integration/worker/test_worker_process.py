@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from redis import Redis
-from rq_workers import RqWorker, push, stored
+from rq_workers import RqWorker, idle, push, stored, storing_held_up, taken
 
 from common.errors import SettingsError
 from common.queue.streams import depth
@@ -116,6 +116,23 @@ def test_a_worker_that_starts_while_postgresql_is_away_waits_for_it(
     until(lambda: worker.logged("dependency_away"), 30)
     until(lambda: worker.logged("metrics_served"), 30)
     assert worker.poll() is None
+
+
+def test_a_job_that_takes_longer_than_rq_keeps_its_record_ends_like_any_other(
+    client: Redis, start: Callable[..., RqWorker], until: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    with storing_held_up(environment["DATABASE_URL"]):
+        push(client, "e1")
+        worker = start("ingest", SSPP_DRAIN_LINGER_SECONDS="0.1")
+        until(lambda: taken(client) == 1, 30)
+        assert client.delete(*client.scan_iter("rq:execution:*")) == 1  # as it expires
+
+    until(lambda: worker.logged("job_outlived_its_record"), 30)
+    until(lambda: idle(client), 30)
+    assert stored(environment["DATABASE_URL"]) == 1
+    assert worker.count("job_outlived_its_record") == 1
+    assert "Traceback" not in worker.log_path.read_text()
+    assert client.keys("rq:failed:*") == []
 
 
 def test_a_job_outside_of_our_worker_is_told_what_is_missing() -> None:
