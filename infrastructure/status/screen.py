@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from infrastructure.status.status import Status
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _NOTHING = "-"
+_GAP = 2  # between the columns of a table
 
 
 def render(status: Status) -> RenderableType:
@@ -30,7 +32,7 @@ def _parts(status: Status) -> Iterator[RenderableType]:
         yield Text(f"  ! {problem}", style="red", overflow="fold")
     sections = status.sections
     if stores := sections.get("stores"):
-        yield _table(
+        yield _Rows(
             ("store", "version", "answers in", "size", "details"),
             [_store_row(name, store) for name, store in sorted(stores.items())],
         )
@@ -65,7 +67,7 @@ def _queues(status: Status) -> Iterator[RenderableType]:
             name: lane for name, lane in lanes.items() if lane["waiting_events"] or lane["claimed_entries"]
         }
         if busy:
-            yield _table(
+            yield _Rows(
                 ("lane", "waiting", "oldest", "claimed"),
                 [
                     [
@@ -89,7 +91,7 @@ def _queues(status: Status) -> Iterator[RenderableType]:
             ),
         )
     if workers := sections.get("workers"):
-        yield _table(
+        yield _Rows(
             ("worker", "works for", "does", "for", "started"),
             [_worker_row(worker, status.at) for worker in workers],
         )
@@ -125,13 +127,41 @@ def _worker_row(worker: Mapping[str, Any], now: datetime) -> list[str]:
     ]
 
 
-def _table(columns: tuple[str, ...], rows: list[list[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold", style="red" if cell == "DOWN" else "") for cell in row))
-    return table
+class _Rows:
+    """A table, whose last column alone is wrapped; where that would break words, a paragraph for each row."""
+
+    def __init__(self, columns: tuple[str, ...], rows: list[list[str]]) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        *fixed, last = zip(self._columns, *self._rows, strict=True)
+        words = [word for cell in last for word in cell.split()]
+        needed = sum(max(map(cell_len, column)) + _GAP for column in fixed) + max(map(cell_len, words))
+        if needed <= options.max_width:
+            yield self._table()
+        else:
+            yield from self._paragraphs()
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in self._columns:
+            table.add_column(column, no_wrap=column != self._columns[-1])
+        for row in self._rows:
+            table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        return table
+
+    def _paragraphs(self) -> Iterator[Text]:
+        _, *columns = self._columns
+        for name, *cells in self._rows:
+            told = (f"{column} {cell}" for column, cell in zip(columns, cells, strict=True) if cell)
+            yield Text.assemble(
+                (f"{name}: ", "bold"), (", ".join(told), max(map(_style, cells))), overflow="fold"
+            )
+
+
+def _style(cell: str) -> str:
+    return "red" if cell == "DOWN" else ""
 
 
 def _line(name: str, text: str) -> Text:

@@ -90,6 +90,21 @@ def test_narrow_terminals_get_narrow_lines_and_all_words(width: int) -> None:
     assert "tosearchable0:10:00" in "".join(shown.split())
 
 
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 70, 80, 100, 120])
+def test_names_and_versions_are_not_broken_whatever_the_width(width: int) -> None:
+    stores = {
+        **SECTIONS["stores"],
+        "elasticsearch": {**SECTIONS["stores"]["elasticsearch"], "version": "9.1.2-b7"},
+    }
+    shown = screen(Status(NOW, 0.3, [], {**SECTIONS, "stores": stores}), width).split()
+
+    for word in (
+        *("elasticsearch", "postgresql", "redis", "9.1.2-b7", "10,000,000", "connections", "documents"),
+        *("sspp:ingest:0", "12,000", "0123456789ab", "drain", "0:00:00", "noeviction"),
+    ):
+        assert word in {seen.strip(",:") for seen in shown}
+
+
 def test_a_part_that_fails_or_hangs_is_a_problem_and_hides_no_other() -> None:
     never = threading.Event()
 
