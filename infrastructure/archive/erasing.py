@@ -23,9 +23,9 @@ from infrastructure.archive.manifest import (
     require_sound,
     write_manifest,
 )
-from infrastructure.backup.fingerprint import state_of
-from infrastructure.backup.progress import Advance, Steps
-from infrastructure.backup.stores import Store
+from infrastructure.safekeeping.fingerprint import state_of
+from infrastructure.safekeeping.progress import Advance, Steps
+from infrastructure.safekeeping.stores import Store
 
 _sql = Queries(__package__, "archive.sql")
 

@@ -1,6 +1,6 @@
 """What can be wrong with archives and with dropping, each with a stable code and an exit code of the command."""
 
-from infrastructure.backup.errors import BackupError, UnusableBackupError
+from infrastructure.safekeeping.errors import BackupError, UnusableBackupError
 
 
 class ArchiveError(BackupError):

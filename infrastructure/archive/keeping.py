@@ -21,10 +21,10 @@ from infrastructure.archive.manifest import (
     manifest_name,
     write_manifest,
 )
-from infrastructure.backup.fingerprint import state_of
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.stores import Store
 from infrastructure.database.connections import connect
+from infrastructure.safekeeping.fingerprint import state_of
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.stores import Store
 
 # What JSON has no exact numbers for in every language: they are written as strings.
 _AS_TEXT = ("numeric", "bigint")

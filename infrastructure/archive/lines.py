@@ -8,8 +8,8 @@ from pathlib import Path
 
 from infrastructure.archive.errors import DamagedArchiveError, NoArchiveError
 from infrastructure.archive.manifest import Content
-from infrastructure.backup.errors import StoreError
-from infrastructure.backup.stores import Store
+from infrastructure.safekeeping.errors import StoreError
+from infrastructure.safekeeping.stores import Store
 
 _BUFFER_BYTES = 1024 * 1024
 _REPORTED_LINES = 5_000

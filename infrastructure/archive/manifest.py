@@ -11,10 +11,10 @@ from datetime import datetime
 import msgspec
 
 from infrastructure.archive.errors import DamagedArchiveError, NoArchiveError
-from infrastructure.backup.errors import CorruptedBackupError
-from infrastructure.backup.fingerprint import TableState
-from infrastructure.backup.manifest import seal, unseal
-from infrastructure.backup.stores import Store
+from infrastructure.safekeeping.errors import CorruptedBackupError
+from infrastructure.safekeeping.fingerprint import TableState
+from infrastructure.safekeeping.seal import seal, unseal
+from infrastructure.safekeeping.stores import Store
 
 FORMAT = 1
 LINES = ".ndjson.gz"

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from infrastructure.backup.errors import (
-    CorruptedBackupError,
-    EmptyBackupError,
-    NoBackupError,
-    TruncatedBackupError,
-    UnusableBackupError,
-)
-from infrastructure.backup.manifest import Manifest, backup_of, decode, manifest_name, seal, unseal
-from infrastructure.backup.progress import Advance
-from infrastructure.backup.stores import Store
+from infrastructure.backup.errors import EmptyBackupError, NoBackupError, TruncatedBackupError
+from infrastructure.backup.manifest import Manifest, backup_of, decode, manifest_name
+from infrastructure.safekeeping.errors import CorruptedBackupError, UnusableBackupError
+from infrastructure.safekeeping.progress import Advance
+from infrastructure.safekeeping.seal import seal, unseal
+from infrastructure.safekeeping.stores import Store
 
 _CHUNK_BYTES = 1024 * 1024
 _DRILLED = ".drilled"

@@ -12,7 +12,8 @@ from typing import BinaryIO
 import pyrage
 
 from common.errors import SettingsError
-from infrastructure.backup.errors import BackupError, CorruptedBackupError, EncryptedBackupError
+from infrastructure.backup.errors import EncryptedBackupError
+from infrastructure.safekeeping.errors import BackupError, CorruptedBackupError
 
 
 def encrypt(source: BinaryIO, target: BinaryIO, recipients: Sequence[str]) -> None:

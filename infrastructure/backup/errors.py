@@ -1,21 +1,6 @@
 """What can be wrong with a backup or a restore, each with a stable code and an exit code of the command."""
 
-from typing import ClassVar
-
-from common.errors import SsppError
-
-
-class BackupError(SsppError):
-    """The backup or the restore failed."""
-
-    code = "backup_failed"
-    exit_code: ClassVar[int] = 1
-
-
-class StoreError(BackupError):
-    """The place where backups are kept cannot be reached, or refuses what is asked."""
-
-    code = "backup_store_failed"
+from infrastructure.safekeeping.errors import BackupError, UnusableBackupError
 
 
 class ProgramsTooOldError(BackupError):
@@ -23,13 +8,6 @@ class ProgramsTooOldError(BackupError):
 
     code = "backup_programs_too_old"
     exit_code = 11
-
-
-class UnusableBackupError(BackupError):
-    """There is no backup, or none that can be restored here."""
-
-    code = "backup_unusable"
-    exit_code = 3
 
 
 class NoBackupError(UnusableBackupError):
@@ -50,13 +28,6 @@ class TruncatedBackupError(UnusableBackupError):
 
     code = "backup_truncated"
     exit_code = 6
-
-
-class CorruptedBackupError(UnusableBackupError):
-    """The dump or its manifest is not what was written."""
-
-    code = "backup_corrupted"
-    exit_code = 7
 
 
 class WrongVersionError(UnusableBackupError):

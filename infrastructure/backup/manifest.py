@@ -3,17 +3,17 @@
 It is written after the dump: a backup is there when its manifest is.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from infrastructure.backup.errors import CorruptedBackupError, WrongVersionError
-from infrastructure.backup.fingerprint import TableState
+from infrastructure.backup.errors import WrongVersionError
+from infrastructure.safekeeping.errors import CorruptedBackupError
+from infrastructure.safekeeping.fingerprint import TableState
+from infrastructure.safekeeping.seal import seal, unseal
 
 FORMAT = 1
 _NAME = re.compile(r"sspp-\d{8}T\d{6}Z-[0-9a-f]{6}")
@@ -101,28 +101,3 @@ def decode(backup: str, content: bytes) -> Manifest:
     if manifest.name != backup:
         raise CorruptedBackupError(f"the manifest of {backup} is that of {manifest.name}")
     return manifest
-
-
-def seal(values: Mapping[str, Any]) -> bytes:
-    """`values` as indented JSON, with a checksum of them."""
-    plain = msgspec.json.decode(msgspec.json.encode(values), type=dict[str, Any])
-    return msgspec.json.format(msgspec.json.encode({**plain, "checksum": _checksum(plain)}), indent=1)
-
-
-def unseal(content: bytes, what: str) -> dict[str, Any]:
-    """What `seal` was given.
-
-    Raises:
-        CorruptedBackupError: this is not what was written.
-    """
-    try:
-        values = msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        values = {}
-    if values.pop("checksum", None) != _checksum(values):
-        raise CorruptedBackupError(f"{what} is damaged: it is not what was written")
-    return values
-
-
-def _checksum(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()

@@ -18,12 +18,8 @@ from typing import IO, Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from common.errors import SettingsError
-from infrastructure.backup.errors import (
-    BackupError,
-    CorruptedBackupError,
-    ProgramsTooOldError,
-    WrongVersionError,
-)
+from infrastructure.backup.errors import ProgramsTooOldError, WrongVersionError
+from infrastructure.safekeeping.errors import BackupError, CorruptedBackupError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _DEBIAN = Path("/usr/lib/postgresql")

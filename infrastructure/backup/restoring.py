@@ -15,10 +15,8 @@ from common.errors import DatabaseUnavailableError
 from infrastructure.backup.catalogue import fetch_dump
 from infrastructure.backup.encryption import decrypt
 from infrastructure.backup.errors import LiveDatabaseError, RestoredDifferentlyError, WrongVersionError
-from infrastructure.backup.fingerprint import differences, take_fingerprint
 from infrastructure.backup.manifest import Manifest
 from infrastructure.backup.programs import Programs, find_programs
-from infrastructure.backup.progress import Steps
 from infrastructure.backup.revocations import (
     Applied,
     Revocations,
@@ -28,10 +26,8 @@ from infrastructure.backup.revocations import (
     together,
 )
 from infrastructure.backup.scratch import DatabaseServer
-from infrastructure.backup.settings import BackupSettings
 from infrastructure.backup.settling import describe as describe_revoked
 from infrastructure.backup.settling import readable_revocations, settle
-from infrastructure.backup.stores import Store
 from infrastructure.database.connections import connect
 from infrastructure.database.migrate import (
     MIGRATIONS,
@@ -41,6 +37,10 @@ from infrastructure.database.migrate import (
     pending_migrations,
     read_migrations,
 )
+from infrastructure.safekeeping.fingerprint import differences, take_fingerprint
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.settings import BackupSettings
+from infrastructure.safekeeping.stores import Store
 
 
 @dataclass(frozen=True, slots=True)

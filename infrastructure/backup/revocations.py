@@ -15,11 +15,11 @@ import psycopg
 from common.customers import customer_hash
 from common.database.queries import Queries
 from common.envelope import new_event_id
-from infrastructure.backup.errors import CorruptedBackupError
-from infrastructure.backup.manifest import seal, unseal
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.stores import Store
 from infrastructure.database.connections import Connection
+from infrastructure.safekeeping.errors import CorruptedBackupError
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.seal import seal, unseal
+from infrastructure.safekeeping.stores import Store
 
 _OBJECT = "revocations.json"
 _DAMAGED = "revocations.damaged"

@@ -12,11 +12,11 @@ from psycopg import sql
 from common.clock import system_clock
 from common.database.ddl import format_ddl
 from common.database.queries import Queries
-from infrastructure.backup.errors import BackupError
-from infrastructure.backup.fingerprint import list_tables
 from infrastructure.backup.programs import at_database, database_name
 from infrastructure.database.connections import Connection, connect
 from infrastructure.database.roles import ROLES, SEE_ALL_ROWS
+from infrastructure.safekeeping.errors import BackupError
+from infrastructure.safekeeping.fingerprint import list_tables
 
 _MAINTENANCE = "postgres"
 _NAME_BYTES = 40  # of 63: the rest is for what is added

@@ -8,9 +8,7 @@ from elasticsearch import Elasticsearch
 from common.clock import rfc3339
 from common.database.queries import Queries
 from infrastructure.backup.erasing import erase_rows
-from infrastructure.backup.errors import CorruptedBackupError
 from infrastructure.backup.index import adopt_indices
-from infrastructure.backup.progress import Steps
 from infrastructure.backup.revocations import (
     Applied,
     Revocations,
@@ -20,8 +18,10 @@ from infrastructure.backup.revocations import (
     merged,
     read_revocations,
 )
-from infrastructure.backup.stores import Store
 from infrastructure.database.connections import connect
+from infrastructure.safekeeping.errors import CorruptedBackupError
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.stores import Store
 
 _sql = Queries(__package__, "settling.sql")
 

@@ -12,18 +12,18 @@ import psycopg
 from common.clock import Clock, system_clock
 from common.database.queries import Queries
 from infrastructure.backup.encryption import encrypt
-from infrastructure.backup.errors import BackupError, StoreError
-from infrastructure.backup.fingerprint import list_tables, take_fingerprint
 from infrastructure.backup.manifest import FORMAT, Manifest, encode, manifest_name
 from infrastructure.backup.programs import find_programs
-from infrastructure.backup.progress import Advance, Steps
-from infrastructure.backup.settings import BackupSettings
-from infrastructure.backup.stores import Store
 from infrastructure.database.connections import Connection, connect
+from infrastructure.safekeeping.errors import BackupError, StoreError
+from infrastructure.safekeeping.fingerprint import list_tables, take_fingerprint
+from infrastructure.safekeeping.progress import Advance, Steps
+from infrastructure.safekeeping.settings import BackupSettings
+from infrastructure.safekeeping.stores import Store
 
 _CHUNK_BYTES = 1024 * 1024
 
-_sql = Queries(__package__, "fingerprint.sql")
+_sql = Queries(__package__, "taking.sql")
 
 
 def take_backup(

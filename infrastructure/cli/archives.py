@@ -22,11 +22,11 @@ from infrastructure.archive.manifest import (
     read_manifest,
     require_sound,
 )
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.stores import Store, open_store
-from infrastructure.cli.backup import Quiet, exit_codes
 from infrastructure.cli.console import AsJson, Command, Commands, DatabaseEnvFile, database, show
 from infrastructure.cli.partitions import INTERRUPTED, ArchiveUrl, archive_settings
+from infrastructure.cli.safekeeping import Quiet, exit_codes
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.stores import Store, open_store
 
 archives = typer.Typer(
     cls=Commands, no_args_is_help=True, help="What was archived of partitions that were dropped."

@@ -1,9 +1,5 @@
 """``sspp backup``: the database, kept where it can be restored from."""
 
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -11,15 +7,15 @@ import typer
 from common.clock import system_clock
 from common.database.connections import translated_errors
 from infrastructure.backup.catalogue import every_backup, prune, was_drilled
-from infrastructure.backup.errors import BackupError, UnusableBackupError
 from infrastructure.backup.manifest import Manifest
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.report import report
 from infrastructure.backup.revocations import keep_revocations
-from infrastructure.backup.settings import BackupSettings, load_backup_settings
-from infrastructure.backup.stores import Store, open_store
 from infrastructure.backup.taking import take_backup
 from infrastructure.cli.console import AsJson, DatabaseEnvFile, database, database_url, show
+from infrastructure.cli.safekeeping import Quiet, exit_codes, run_reported
+from infrastructure.safekeeping.errors import UnusableBackupError
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.settings import BackupSettings, load_backup_settings
+from infrastructure.safekeeping.stores import Store, open_store
 
 StoreUrl = Annotated[
     str | None,
@@ -27,7 +23,6 @@ StoreUrl = Annotated[
         "--store", metavar="URL", help="A folder or s3://bucket/prefix.", show_default="SSPP_BACKUP_URL"
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 def backup(
@@ -106,47 +101,6 @@ def settings_for(store: str | None) -> BackupSettings:
     """
     settings = load_backup_settings()
     return settings.model_copy(update={"url": store}) if store else settings
-
-
-@contextmanager
-def exit_codes(
-    interrupted: str = "Interrupted. No backup was made, and no database was replaced.",
-) -> Iterator[None]:
-    """End the command with the exit code of what is wrong with a backup, and a line that says it.
-
-    A command that is told to stop, by Ctrl-C or SIGTERM, cleans up first, and says so by `interrupted`.
-    """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except BackupError as error:
-        typer.echo(f"sspp: {error.detail} [{error.code}]", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo(interrupted, err=True)
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def run_reported(settings: BackupSettings, job: str) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Tell Prometheus how the run ended; and, by what is yielded, what its success amounts to."""
-    started, success = time.monotonic(), 0.0
-    try:
-        yield lambda values: report(settings, job, "success", values)
-        success = 1.0
-    finally:
-        report(
-            settings,
-            job,
-            "run",
-            {
-                "last_run_timestamp_seconds": time.time(),
-                "last_run_success": success,
-                "last_run_duration_seconds": time.monotonic() - started,
-            },
-        )
 
 
 def _list(store: Store, *, as_json: bool) -> None:

@@ -21,12 +21,12 @@ from infrastructure.archive.errors import DamagedArchiveError
 from infrastructure.archive.keeping import Keeper
 from infrastructure.archive.manifest import Archive, every_archive
 from infrastructure.archive.overview import list_states
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.settings import BackupSettings, load_backup_settings
-from infrastructure.backup.stores import open_store
-from infrastructure.cli.backup import Quiet, exit_codes, run_reported
 from infrastructure.cli.console import AsJson, Commands, DatabaseEnvFile, database, database_url, show
+from infrastructure.cli.safekeeping import Quiet, exit_codes, run_reported
 from infrastructure.database.connections import Connection
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.settings import BackupSettings, load_backup_settings
+from infrastructure.safekeeping.stores import open_store
 
 partitions = typer.Typer(
     cls=Commands,

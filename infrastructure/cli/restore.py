@@ -15,17 +15,19 @@ from common.database.connections import translated_errors
 from common.errors import SearchUnavailableError
 from infrastructure.backup.catalogue import fetch_dump, find_backup, note_drill
 from infrastructure.backup.encryption import decrypt
-from infrastructure.backup.errors import RevocationsUnknownError, UnusableBackupError
+from infrastructure.backup.errors import RevocationsUnknownError
 from infrastructure.backup.index import check_search, rebuild_index
-from infrastructure.backup.progress import Steps
 from infrastructure.backup.restoring import Restorer, describe
 from infrastructure.backup.revocations import Applied
-from infrastructure.backup.settings import BackupSettings
 from infrastructure.backup.settling import describe as describe_revoked
 from infrastructure.backup.settling import settle_recovered
-from infrastructure.backup.stores import Store, open_store
-from infrastructure.cli.backup import Quiet, StoreUrl, exit_codes, run_reported, settings_for
+from infrastructure.cli.backup import StoreUrl, settings_for
 from infrastructure.cli.console import DatabaseEnvFile, database, database_url, search
+from infrastructure.cli.safekeeping import Quiet, exit_codes, run_reported
+from infrastructure.safekeeping.errors import UnusableBackupError
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.settings import BackupSettings
+from infrastructure.safekeeping.stores import Store, open_store
 from infrastructure.search.reindex_progress import new_progress
 
 

@@ -16,9 +16,9 @@ from rich.live import Live
 
 from common.clock import rfc3339, system_clock
 from common.store_urls import redis_access
-from infrastructure.backup.settings import load_backup_settings
 from infrastructure.cli.console import DatabaseEnvFile
 from infrastructure.loading.environment import find_variables
+from infrastructure.safekeeping.settings import load_backup_settings
 from infrastructure.status.backups import ask_backups
 from infrastructure.status.database import ask_database
 from infrastructure.status.queue import ask_queue

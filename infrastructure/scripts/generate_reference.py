@@ -17,8 +17,8 @@ from pydantic_core import PydanticUndefined
 from common.metric import Metric
 from common.metrics import CATALOGUE
 from common.settings import Settings
-from infrastructure.backup.report import METRICS as BACKUP_METRICS
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.report import METRICS as BACKUP_METRICS
+from infrastructure.safekeeping.settings import BackupSettings
 from worker.domains.sales import reference as sales_signals
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"

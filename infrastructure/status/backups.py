@@ -9,10 +9,11 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from infrastructure.backup.catalogue import backup_names, find_backup, last_drill
-from infrastructure.backup.errors import NoBackupError, UnusableBackupError
+from infrastructure.backup.errors import NoBackupError
 from infrastructure.backup.manifest import Manifest
-from infrastructure.backup.settings import BackupSettings
-from infrastructure.backup.stores import FolderStore, Store, open_store
+from infrastructure.safekeeping.errors import UnusableBackupError
+from infrastructure.safekeeping.settings import BackupSettings
+from infrastructure.safekeeping.stores import FolderStore, Store, open_store
 from infrastructure.status.status import Answers
 
 _BACKUP_SECONDS = 26 * 3600

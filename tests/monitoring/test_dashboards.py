@@ -7,10 +7,10 @@ from typing import get_args
 import pytest
 
 from common.metrics import CATALOGUE
-from infrastructure.backup.report import METRICS as METRICS_OF_BACKUPS
 from infrastructure.monitoring.dashboards import DASHBOARDS
 from infrastructure.monitoring.generate import GRAFANA, HOME, RULES, generated
 from infrastructure.monitoring.panels import Dashboard, Unit, render
+from infrastructure.safekeeping.report import METRICS as METRICS_OF_BACKUPS
 
 GENERATED = generated()
 RULE_TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.yml"))}

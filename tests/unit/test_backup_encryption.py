@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import SettingsError
 from infrastructure.backup.encryption import decrypt, encrypt
-from infrastructure.backup.errors import BackupError, CorruptedBackupError
+from infrastructure.safekeeping.errors import BackupError, CorruptedBackupError
 
 IDENTITY = pyrage.x25519.Identity.generate()
 RECIPIENTS = [str(IDENTITY.to_public())]

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.backup.errors import CorruptedBackupError, WrongVersionError
-from infrastructure.backup.fingerprint import TableState, differences
-from infrastructure.backup.manifest import Manifest, backup_of, decode, encode, seal, unseal
+from infrastructure.backup.errors import WrongVersionError
+from infrastructure.backup.manifest import Manifest, backup_of, decode, encode
+from infrastructure.safekeeping.errors import CorruptedBackupError
+from infrastructure.safekeeping.fingerprint import TableState, differences
+from infrastructure.safekeeping.seal import seal, unseal
 
 NAME = "sspp-20261122T031500Z-1f2e3d"
 MANIFEST = Manifest(

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from infrastructure.backup import errors
-from infrastructure.backup.errors import BackupError
-from infrastructure.backup.report import METRICS
+from infrastructure.safekeeping import errors as shared_errors
+from infrastructure.safekeeping.errors import BackupError
+from infrastructure.safekeeping.report import METRICS
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "infrastructure/monitoring/prometheus/rules"
 DASHBOARDS = ROOT / "infrastructure/monitoring/grafana/dashboards"
 HOWTO = (ROOT / "docs/howto/back_up_and_restore.md").read_text(encoding="utf-8")
+
+ERRORS = (vars(errors) | vars(shared_errors)).values()
 
 _NAME = re.compile(r"\bsspp_(?:backup|restore_drill)_\w+")
 
@@ -33,7 +36,7 @@ def test_age_and_failure_of_both_jobs_are_watched(job: str) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, BackupError)],
+    [each for each in ERRORS if isinstance(each, type) and issubclass(each, BackupError)],
     ids=lambda error: error.code,
 )
 def test_every_failure_has_a_code_and_its_exit_code_stands_in_the_how_to(error: type[BackupError]) -> None:

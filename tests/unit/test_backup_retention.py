@@ -9,7 +9,7 @@ from test_backup_manifest import MANIFEST
 
 from infrastructure.backup.catalogue import list_backups, note_drill, prune
 from infrastructure.backup.manifest import encode, manifest_name
-from infrastructure.backup.stores import FolderStore
+from infrastructure.safekeeping.stores import FolderStore
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

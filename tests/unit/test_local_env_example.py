@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.settings import BackupSettings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 COMPOSE_FILE = EXAMPLE.with_name("docker-compose.yml")

@@ -19,8 +19,8 @@ from pydantic import SecretStr, TypeAdapter
 
 from common.production import check_production
 from common.settings import Settings
-from infrastructure.backup.settings import BackupSettings
 from infrastructure.database.roles import process_url
+from infrastructure.safekeeping.settings import BackupSettings
 
 FIELDS = {str(field.alias): field for field in Settings.model_fields.values()}
 BACKUP_FIELDS = {str(field.alias): field for field in BackupSettings.model_fields.values()}

@@ -7,7 +7,7 @@ from k8s_manifests import Rendering, overlay
 
 from common.metrics import CATALOGUE
 from common.settings import Settings
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.settings import BackupSettings
 
 _RQ = {"RQ_REDIS_URL", "RQ_WORKER_CLASS"}
 _KNOWN = {

@@ -15,8 +15,8 @@ from infrastructure.archive.dropping import Dropped, drop_months
 from infrastructure.archive.keeping import Keeper
 from infrastructure.archive.lines import unpack
 from infrastructure.archive.manifest import Archive, list_archives
-from infrastructure.backup.progress import Steps
-from infrastructure.backup.stores import FolderStore, Store
+from infrastructure.safekeeping.progress import Steps
+from infrastructure.safekeeping.stores import FolderStore, Store
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "howto" / "keep_partitions.md"
 DECEMBER, JANUARY = month_start(NOW, -1), month_start(NOW)

@@ -23,8 +23,8 @@ from infrastructure.archive.errors import (
 )
 from infrastructure.archive.keeping import Keeper
 from infrastructure.archive.manifest import Archive, list_archives
-from infrastructure.backup.fingerprint import state_of
-from infrastructure.backup.stores import FolderStore
+from infrastructure.safekeeping.fingerprint import state_of
+from infrastructure.safekeeping.stores import FolderStore
 
 TABLES = ("events", "signals", "api_logs")
 MONTH = {f"{table}_2049_12" for table in TABLES}

@@ -4,9 +4,9 @@ from archiving import NOW, QUIET, Months
 from bucket_server import ACCESS_KEY, REGION, serving
 
 from infrastructure.archive.erasing import erase_from_archives
-from infrastructure.backup.fingerprint import state_of
-from infrastructure.backup.settings import BackupSettings
-from infrastructure.backup.stores import open_store
+from infrastructure.safekeeping.fingerprint import state_of
+from infrastructure.safekeeping.settings import BackupSettings
+from infrastructure.safekeeping.stores import open_store
 
 
 def test_a_month_is_archived_into_a_bucket_loaded_from_it_and_forgotten_in_it(months: Months) -> None:

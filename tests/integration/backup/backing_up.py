@@ -14,11 +14,12 @@ from people import People
 from psycopg import sql
 from typer.testing import CliRunner, Result
 
-from infrastructure.backup.fingerprint import TableState, take_fingerprint
-from infrastructure.backup.manifest import manifest_name, seal, unseal
+from infrastructure.backup.manifest import manifest_name
 from infrastructure.backup.programs import at_database, database_name, find_programs
 from infrastructure.cli.main import app
 from infrastructure.database.connections import connect
+from infrastructure.safekeeping.fingerprint import TableState, take_fingerprint
+from infrastructure.safekeeping.seal import seal, unseal
 
 # What a restore is to change, since it is about the index and not about what was stored.
 ABOUT_THE_INDEX = {"search_indices", "index_marks"}

@@ -12,7 +12,7 @@ from backing_up import Site, failed_with, unchanged
 from people import NOON, event
 
 from infrastructure.backup.catalogue import find_backup
-from infrastructure.backup.stores import FolderStore
+from infrastructure.safekeeping.stores import FolderStore
 
 
 def _events(*ids: str) -> list[bytes]:

@@ -9,9 +9,9 @@ from bucket_server import ACCESS_KEY, REGION, BucketServer, serving
 from people import event
 
 from common.errors import SettingsError
-from infrastructure.backup.buckets import BucketStore
-from infrastructure.backup.errors import StoreError
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.buckets import BucketStore
+from infrastructure.safekeeping.errors import StoreError
+from infrastructure.safekeeping.settings import BackupSettings
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from backing_up import ABOUT_THE_INDEX, Site
 
 from infrastructure.backup.catalogue import find_backup
-from infrastructure.backup.stores import FolderStore
+from infrastructure.safekeeping.stores import FolderStore
 
 # Comes back as it was.
 RESTORED = {

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from common.database.connections import open_pool
 from common.errors import TransientError
 from common.redis import open_redis
-from infrastructure.backup.fingerprint import TableState, take_fingerprint
 from infrastructure.cli.main import app
 from infrastructure.database.connections import connect
 from infrastructure.database.migrate import migrate
 from infrastructure.local.folder import DataFolder
+from infrastructure.safekeeping.fingerprint import TableState, take_fingerprint
 
 Until = Callable[..., object]
 

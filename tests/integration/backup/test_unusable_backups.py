@@ -10,7 +10,7 @@ from backing_up import Damage, Site, cut_off, empty, failed_with, flip_a_bit, me
 from people import event
 
 from infrastructure.backup.catalogue import find_backup
-from infrastructure.backup.stores import FolderStore
+from infrastructure.safekeeping.stores import FolderStore
 
 OLD_PROGRAMS = sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/pg_dump"))
 

@@ -13,8 +13,8 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from common.errors import SettingsError
-from infrastructure.backup.errors import StoreError
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.errors import StoreError
+from infrastructure.safekeeping.settings import BackupSettings
 
 # S3 takes up to 10,000 parts of an object, so 640 GB at this size; and so much is held in memory for each that is
 # under way.
@@ -27,7 +27,7 @@ _TIMEOUT = timedelta(minutes=2)
 
 
 class BucketStore:
-    """Objects of a bucket, below a prefix: see `infrastructure.backup.stores.Store`.
+    """Objects of a bucket, below a prefix: see `infrastructure.safekeeping.stores.Store`.
 
     Each request names the SHA-256 of its body, which the server compares. A large object goes in parts, and is there
     at once when all are. What fails for a reason that may pass is tried again, with growing pauses.

@@ -12,7 +12,7 @@ from urllib.error import URLError
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, write_to_textfile
 
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.settings import BackupSettings
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from common.errors import SettingsError
-from infrastructure.backup.buckets import BucketStore
-from infrastructure.backup.errors import StoreError
-from infrastructure.backup.settings import BackupSettings
+from infrastructure.safekeeping.buckets import BucketStore
+from infrastructure.safekeeping.errors import StoreError
+from infrastructure.safekeeping.settings import BackupSettings
 
 _STAGING = ".staging-"
 _ABANDONED_SECONDS = 24 * 3600
