@@ -21,6 +21,9 @@ from infrastructure.safekeeping.stores import FolderStore, Store
 HOW_TO = Path(__file__).parents[3] / "docs" / "howto" / "keep_partitions.md"
 DECEMBER, JANUARY = month_start(NOW, -1), month_start(NOW)
 CUTOFF = JANUARY
+TABLES = ("events", "signals", "api_logs")
+MONTH = {f"{table}_2049_12" for table in TABLES}
+"""The partitions of December 2049."""
 QUIET = Steps(quiet=True)
 
 _TEXTS = (
@@ -143,4 +146,15 @@ class KeeperThatIsDisturbed(Keeper):
         return archive
 
 
-__all__ = ["CUTOFF", "DECEMBER", "JANUARY", "NOW", "QUIET", "KeeperThatIsDisturbed", "Months", "store"]
+__all__ = [
+    "CUTOFF",
+    "DECEMBER",
+    "JANUARY",
+    "MONTH",
+    "NOW",
+    "QUIET",
+    "TABLES",
+    "KeeperThatIsDisturbed",
+    "Months",
+    "store",
+]
