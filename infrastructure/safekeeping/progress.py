@@ -21,17 +21,16 @@ class Steps:
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
-        self._quiet = quiet
+        # Beside a bar, lines have to go through its console.
+        self._warnings = Console(stderr=True) if quiet else self._console
 
     def say(self, message: str) -> None:
         """Print a line."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        _print(self._console, message)
 
     def warn(self, message: str) -> None:
         """Print a line that is not to be missed, though all others are."""
-        self._console.quiet = False
-        self.say(message)
-        self._console.quiet = self._quiet
+        _print(self._warnings, message)
 
     @contextmanager
     def step(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Advance]:
@@ -58,3 +57,7 @@ class Steps:
                 self.say(f"{name}: {done:,.0f}{of} {unit}")
 
         return advance
+
+
+def _print(console: Console, message: str) -> None:
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
