@@ -22,6 +22,9 @@ Until = Callable[..., Any]
 @contextmanager
 def stopping(containers: Containers, service: str) -> Iterator[subprocess.Popen[str]]:
     """`service` is being stopped by what is yielded; in the end it has ended well and in time, and is started again."""
+    # A process says good-bye to its stores by their names. Podman's name server is away for a while whenever a
+    # container starts, as the one that was stopped before this has just done.
+    containers.shell(service, "getent hosts redis postgres elasticsearch")
     begun = time.monotonic()
     process = containers.begin_to_stop(service)
     try:
