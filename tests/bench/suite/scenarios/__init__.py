@@ -6,7 +6,17 @@ from importlib import import_module
 from suite.bench import Bench
 from suite.measuring import Findings
 
-SCENARIOS = ("store_stage", "pipeline", "single_events", "peers", "latency", "growth", "scaling", "fairness")
+SCENARIOS = (
+    "store_stage",
+    "pipeline",
+    "single_events",
+    "peers",
+    "latency",
+    "growth",
+    "scaling",
+    "fairness",
+    "tracing",
+)
 """All of them, in the order in which they run."""
 
 QUICK_SCENARIOS = ("store_stage", "pipeline", "single_events")
