@@ -9,9 +9,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from infrastructure.local.environment_file import write_private
 from infrastructure.local.errors import LocalStackError
+
+_REAPED_SECONDS = 20.0  # on a busy machine; where nobody ever does it, waiting on is in vain
 
 
 def identity(pid: int) -> str | None:
@@ -19,6 +22,19 @@ def identity(pid: int) -> str | None:
 
     A zombie is gone: only its parent, who may be somebody else, can remove it.
     """
+    found = _look_up(pid)
+    return None if found is None or found.is_zombie else found.mark
+
+
+class _Found(NamedTuple):
+    """What the system says of a number."""
+
+    mark: str
+    is_zombie: bool
+    parent: int
+
+
+def _look_up(pid: int) -> _Found | None:
     try:
         # The command's name, in brackets, may hold anything, brackets and spaces included.
         fields = (
@@ -28,21 +44,23 @@ def identity(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
-        return _identity_by_ps(pid)
-    return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
+        return _look_up_by_ps(pid)
+    return _Found(f"{boot}/{fields[19]}", fields[0] in "ZX", int(fields[1]))
 
 
-def _identity_by_ps(pid: int) -> str | None:
+def _look_up_by_ps(pid: int) -> _Found | None:
     # macOS has no /proc.
     told = subprocess.run(  # noqa: S603  # an argument list of our own, no shell
-        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        ["/bin/ps", "-o", "stat=,ppid=,lstart=", "-p", str(pid)],
         capture_output=True,
         text=True,
         check=False,
         env={"LC_ALL": "C"},
     )
-    state, _, started = told.stdout.strip().partition(" ")
-    return None if not started or state.startswith("Z") else started.strip()
+    if not told.stdout.strip():
+        return None
+    state, parent, started = told.stdout.split(maxsplit=2)
+    return _Found(started.strip(), state.startswith("Z"), int(parent))
 
 
 @dataclass(frozen=True)
@@ -67,11 +85,19 @@ class Record:
         """Whether this very process still lives."""
         return self.mark is not None and identity(self.pid) == self.mark
 
+    @property
+    def is_unnoticed(self) -> bool:
+        """Whether this very process has ended, and another process whose child it is has not taken note of it yet."""
+        found = _look_up(self.pid)
+        return found is not None and found[:2] == (self.mark, True) and found.parent != os.getpid()
+
 
 def stop_recorded(run: Path, *, grace_seconds: float = 20.0) -> list[str]:
     """End the processes recorded in the folder `run` that a killed stack left behind, and drop the records.
 
-    Stops the last stage first, each with a grace of its own.
+    Stops the last stage first, each with a grace of its own. Then waits for a moment until whoever has inherited them
+    has taken note of their end: until then PostgreSQL takes its predecessor's number for that of a living one, and does
+    not start.
 
     Returns:
         The names of those that were still running.
@@ -83,6 +109,9 @@ def stop_recorded(run: Path, *, grace_seconds: float = 20.0) -> list[str]:
     running = {path.stem: record for path, record in sorted(records.items()) if record.is_running}
     for stage in sorted({record.stage for record in running.values()}, reverse=True):
         _stop({name: record for name, record in running.items() if record.stage == stage}, grace_seconds)
+    deadline = time.monotonic() + _REAPED_SECONDS
+    while any(record.is_unnoticed for record in records.values()) and time.monotonic() < deadline:
+        time.sleep(0.02)
     for path in records:
         path.unlink(missing_ok=True)
     return list(running)

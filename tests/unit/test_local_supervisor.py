@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from infrastructure.local.errors import CancelledError, FolderBusyError, LocalStackError
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.process import Command
-from infrastructure.local.records import identity, stop_recorded
+from infrastructure.local.records import Record, identity, stop_recorded
 from infrastructure.local.supervisor import Supervisor, describe_exit, pause_before_restart
 
 STAY = "import sys, signal; print('here', flush=True); signal.pause()"
@@ -118,6 +119,27 @@ def test_what_was_left_behind_stops_in_reverse_order_too(stage: Stage, tmp_path:
     assert stop_recorded(stage.folder.run) == ["server", "worker"]
     assert (tmp_path / "book").read_text() == "worker server "
     assert list(stage.folder.run.iterdir()) == []
+
+
+def test_the_next_stack_waits_until_the_end_of_a_killed_process_is_noticed(tmp_path: Path) -> None:
+    script = (
+        "import signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-S', '-c', {STAY!r}], stdout=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True); sys.stdin.readline()\n"
+        "time.sleep(0.5); child.wait()"
+    )
+    arguments = [sys.executable, "-S", "-c", script]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        Record(pid, identity(pid), signal.SIGTERM, 0).write(tmp_path / "a.json")
+        os.kill(pid, signal.SIGKILL)
+        parent.stdin.write("from now on, half a second\n")
+        parent.stdin.flush()
+        stop_recorded(tmp_path)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_a_process_that_ignores_the_stop_is_killed_after_its_grace(stage: Stage) -> None:
