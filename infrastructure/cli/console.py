@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from elasticsearch import Elasticsearch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +19,6 @@ from typer.core import TyperCommand, TyperGroup
 from common.clock import rfc3339
 from common.database.connections import translated_errors
 from common.errors import SettingsError, SsppError
-from common.search.client import open_client
 from infrastructure.database.connections import Connection, connect
 from infrastructure.loading.environment import find_variables
 
@@ -81,21 +79,6 @@ def database(env_file: Path | None = None) -> Iterator[Connection]:
             yield connection
     except psycopg.errors.UndefinedTable as error:
         raise SettingsError("the database lacks our tables; make them with: sspp migrate") from error
-
-
-@contextmanager
-def search(env_file: Path | None = None) -> Iterator[Elasticsearch]:
-    """A client for the server of ELASTICSEARCH_URL, found as `database_url` is; connects at the first request.
-
-    SSPP_ELASTICSEARCH_CA_FILE of the environment vouches for its certificate.
-
-    Raises:
-        SettingsError: ELASTICSEARCH_URL is missing or not the URL of a server.
-    """
-    found = find_variables(("ELASTICSEARCH_URL",), os.environ, env_file=env_file)
-    ca_file = os.environ.get("SSPP_ELASTICSEARCH_CA_FILE", "")
-    with open_client(found["ELASTICSEARCH_URL"], ca_file=ca_file) as client:
-        yield client
 
 
 def show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:

@@ -1,32 +1,56 @@
 """``sspp``: the command that runs and operates the platform; each group of commands is a module beside this."""
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command, get_group
 
-from infrastructure.cli.archives import archives
-from infrastructure.cli.backup import backup
 from infrastructure.cli.console import Command, Commands
-from infrastructure.cli.event_types import event_types
-from infrastructure.cli.keys import keys
-from infrastructure.cli.load import load
-from infrastructure.cli.migrate import migrate
-from infrastructure.cli.partitions import partitions
-from infrastructure.cli.plans import plans
-from infrastructure.cli.reindex import reindex
-from infrastructure.cli.rejected import rejected
-from infrastructure.cli.restore import restore
-from infrastructure.cli.roles import roles
-from infrastructure.cli.seed import seed
-from infrastructure.cli.status import status
-from infrastructure.cli.tenants import tenants
-from infrastructure.cli.up import up
-from infrastructure.cli.verify import verify
+
+# In the order of the help; each is what a module of that name has under that name.
+_NAMES = (
+    *("up", "load", "migrate", "seed", "reindex", "verify", "status", "backup", "restore"),
+    *("tenants", "keys", "plans", "roles", "event-types", "partitions", "archives", "rejected"),
+)
+
+
+class _ByName(Mapping[str, Any]):
+    """Commands that are imported when they are asked for: most need but a part of what all of them need."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _NAMES:
+            raise KeyError(name)
+        identifier = name.replace("-", "_")
+        found = getattr(import_module(f"infrastructure.cli.{identifier}"), identifier)
+        if isinstance(found, typer.Typer):
+            made: Any = get_group(found)
+        else:
+            single = typer.Typer(add_completion=False)
+            single.command(cls=Command)(found)
+            made = get_command(single)
+        made.name = name
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+class _AllCommands(Commands):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        by_name: Any = _ByName()
+        self.commands = by_name
+
 
 app = typer.Typer(
     name="sspp",
-    cls=Commands,
+    cls=_AllCommands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,22 +72,3 @@ def sspp(
     ] = False,
 ) -> None:
     """The Sales Signal Processing Platform: run it, feed it, look after it."""
-
-
-app.command()(up)
-app.command(cls=Command)(load)
-app.command()(migrate)
-app.command()(seed)
-app.command()(reindex)
-app.command()(verify)
-app.command()(status)
-app.command()(backup)
-app.command(cls=Command)(restore)
-app.add_typer(tenants, name="tenants")
-app.add_typer(keys, name="keys")
-app.add_typer(plans, name="plans")
-app.add_typer(roles, name="roles")
-app.add_typer(event_types, name="event-types")
-app.add_typer(partitions, name="partitions")
-app.add_typer(archives, name="archives")
-app.add_typer(rejected, name="rejected")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from common.search.generations import read_generations
-from infrastructure.cli.console import DatabaseEnvFile, database, search, show
+from infrastructure.cli.console import DatabaseEnvFile, database, show
+from infrastructure.cli.search_server import search
 from infrastructure.search.rebuilds import claim_run, describe_rebuild, plan_rebuilds
 from infrastructure.search.reindex import Reindexer
 from infrastructure.search.reindex_progress import new_progress

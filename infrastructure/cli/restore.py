@@ -22,8 +22,9 @@ from infrastructure.backup.revocations import Applied
 from infrastructure.backup.settling import describe as describe_revoked
 from infrastructure.backup.settling import settle_recovered
 from infrastructure.cli.backup import StoreUrl, settings_for
-from infrastructure.cli.console import DatabaseEnvFile, database, database_url, search
+from infrastructure.cli.console import DatabaseEnvFile, database, database_url
 from infrastructure.cli.safekeeping import Quiet, exit_codes, run_reported
+from infrastructure.cli.search_server import search
 from infrastructure.safekeeping.errors import UnusableBackupError
 from infrastructure.safekeeping.progress import Steps
 from infrastructure.safekeeping.settings import BackupSettings

@@ -12,7 +12,8 @@ from typing import Annotated, TextIO
 import typer
 
 from common.errors import SsppError
-from infrastructure.cli.console import DatabaseEnvFile, database, search, show
+from infrastructure.cli.console import DatabaseEnvFile, database, show
+from infrastructure.cli.search_server import search
 from infrastructure.search.reindex_progress import new_progress
 from infrastructure.search.repair import Repairer
 from infrastructure.search.verify import KINDS, Difference, MonthReport, Verifier
