@@ -48,6 +48,7 @@ from infrastructure.local.supervisor import Supervisor
 sys.path.insert(0, str(Path(__file__).parent))
 
 from given_servers import take_given_servers
+from patience import PATIENCE_SECONDS
 
 # Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,19 +65,23 @@ _GIVEN = take_given_servers(os.environ)
 
 
 class Until(Protocol):
-    """Polls `condition` until it is truthy and returns that value; fails the test after `timeout` seconds."""
+    """Polls `condition` until it is truthy and returns that value.
 
-    def __call__(self, condition: Callable[[], Any], timeout: float = 10) -> Any: ...
+    Fails the test when it is not true of a look begun `timeout` seconds after the first: however long looks take.
+    """
+
+    def __call__(self, condition: Callable[[], Any], timeout: float = PATIENCE_SECONDS) -> Any: ...
 
 
 @pytest.fixture(scope="session")
 def until() -> Until:
-    def poll(condition: Callable[[], Any], timeout: float = 10) -> Any:
-        deadline = time.monotonic() + timeout
+    def poll(condition: Callable[[], Any], timeout: float = PATIENCE_SECONDS) -> Any:
+        deadline = (begun := time.monotonic()) + timeout
         while not (value := condition()):
-            if time.monotonic() > deadline:
+            if begun > deadline:
                 pytest.fail(f"not true within {timeout} seconds: {getattr(condition, '__name__', condition)}")
             time.sleep(0.02)
+            begun = time.monotonic()
         return value
 
     return poll

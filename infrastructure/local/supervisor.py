@@ -61,7 +61,7 @@ class Supervisor:
         self,
         commands: Sequence[Command],
         *,
-        timeout_seconds: float = 60.0,
+        timeout_seconds: float = 120.0,
         cancelled: Cancelled | None = None,
     ) -> None:
         """Start `commands` side by side, as one group, and return once all are ready.

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_START_SECONDS = 90
-_STOP_SECONDS = 60
+_START_SECONDS = 240
+_STOP_SECONDS = 120
 _OPTIONS = ("--workers", "2")
 
 

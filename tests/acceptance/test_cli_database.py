@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,13 @@ def run(
     if database is not None:
         environment["DATABASE_URL"] = database
     return subprocess.run(
-        arguments, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        arguments,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 

@@ -99,7 +99,7 @@ def test_the_api_and_each_worker_serve_the_promised_metrics(
     workers = ("worker-ingest-1", "worker-ingest-2", "worker-index", "worker-maintenance")
     pages = [
         visitor.get("/metrics"),
-        *(until(functools.partial(served_by, worker), 30) for worker in workers),
+        *(until(functools.partial(served_by, worker)) for worker in workers),
     ]
 
     for page in pages:

@@ -15,7 +15,7 @@ New = Callable[..., dict[str, Any]]
 
 DEADLINE_SECONDS = 90
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_events_arrive_in_every_form(
         202,
         {"accepted": len(ids), "event_ids": ids, "rejected": []},
     )
-    until(lambda: all(status_of(api, each) for each in ids), timeout=60)
+    until(lambda: all(status_of(api, each) for each in ids))
     for each in ids:
         assert api.get(f"/v1/events/{each}").json()["event"]["data"] == events[0]["data"]
 
@@ -86,7 +86,7 @@ def test_a_stored_event_is_indexed_and_found(
         time.sleep(0.25)
         return bool(api.get("/v1/search", params={"q": event_id}).json()["total"] == 1)
 
-    until(found, timeout=90)
+    until(found)
     assert status_of(api, event_id) == "indexed"
 
 
@@ -113,7 +113,7 @@ def test_good_events_are_accepted_beside_bad_ones(
     assert (answer.status_code, receipt["accepted"], receipt["event_ids"]) == (202, 2, [first, last])
     assert [each["index"] for each in receipt["rejected"]] == [1, 2]
     assert all(each["code"] and each["detail"] for each in receipt["rejected"])
-    until(lambda: status_of(api, first) and status_of(api, last), timeout=60)
+    until(lambda: status_of(api, first) and status_of(api, last))
 
 
 def test_the_same_event_again_is_one_signal_whatever_it_says_later(
@@ -122,18 +122,18 @@ def test_the_same_event_again_is_one_signal_whatever_it_says_later(
     event_id, marker = name(), name()
     customer = f"c-{uuid4()}"
     post([new_purchase(event_id, customer, "10.10")] * 2)
-    until(lambda: status_of(api, event_id), timeout=60)
+    until(lambda: status_of(api, event_id))
     post(new_purchase(event_id, customer, "10.10", occurred_at="2001-02-03T04:05:06Z"))
     post(new_purchase(event_id, customer, "99"))
     post(new_purchase(marker))
-    until(lambda: status_of(api, marker), timeout=60)
+    until(lambda: status_of(api, marker))
 
     def kept() -> dict[str, Any]:
         found: dict[str, Any] = api.get(f"/v1/customers/{customer}").raise_for_status().json()
         return found
 
     # Two workers share the lanes, so the marker may pass what came before it.
-    until(lambda: waiting(platform) == 0, timeout=60)
+    until(lambda: waiting(platform) == 0)
     assert (kept()["signal_count"], kept()["counts"], kept()["totals"]) == (
         1,
         {"purchase": 1},
@@ -153,12 +153,12 @@ def test_a_profile_is_patched_by_an_event_like_any_other(
 ) -> None:
     customer, event_id = f"c-{uuid4()}", name()
     post(new_purchase(event_id, customer))
-    until(lambda: status_of(api, event_id), timeout=60)
+    until(lambda: status_of(api, event_id))
 
     patched = api.patch(f"/v1/customers/{customer}", json={"name": "Ada", "tags": ["vip"]})
 
     assert patched.status_code == 202
-    until(lambda: api.get(f"/v1/customers/{customer}").json()["name"] == "Ada", timeout=60)
+    until(lambda: api.get(f"/v1/customers/{customer}").json()["name"] == "Ada")
     assert api.get(f"/v1/customers/{customer}").json()["tags"] == ["vip"]
 
 
@@ -178,7 +178,7 @@ def test_a_key_may_do_what_its_scopes_say_and_see_its_own_tenant_only(
 ) -> None:
     event_id = name()
     post(new_purchase(event_id))
-    until(lambda: status_of(api, event_id), timeout=60)
+    until(lambda: status_of(api, event_id))
 
     with platform.client(platform.new_key(tenant.slug, "read")) as reader:
         refused = reader.post("/v1/events", json=new_purchase(name()))

@@ -25,12 +25,12 @@ def test_a_customer_is_exported_erased_and_a_new_one_from_then_on(
         return total
 
     sent = sorted(send() for _ in range(3))
-    until(lambda: found() == 3, timeout=30)
+    until(lambda: found() == 3)
     lines = [json.loads(line) for line in api.get(f"/v1/customers/{customer}/export").text.splitlines()]
     assert sorted(line["item"]["event_id"] for line in lines if line["kind"] == "event") == sent
 
     receipt = api.delete(f"/v1/customers/{customer}").headers["Location"]
-    until(lambda: api.get(receipt).json()["status"] == "done", timeout=30)
+    until(lambda: api.get(receipt).json()["status"] == "done")
 
     erased = api.get(receipt).json()["erased"]
     assert (erased["customers"], erased["events"], erased["documents"]) == (1, 3, 3)
@@ -40,7 +40,7 @@ def test_a_customer_is_exported_erased_and_a_new_one_from_then_on(
     assert [api.get(f"/v1/events/{event_id}").status_code for event_id in sent] == [404] * 3
 
     send()
-    until(lambda: api.get(f"/v1/customers/{customer}").status_code == 200, timeout=30)
+    until(lambda: api.get(f"/v1/customers/{customer}").status_code == 200)
     assert api.get(f"/v1/customers/{customer}").json()["signal_count"] == 1
 
 

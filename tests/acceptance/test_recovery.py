@@ -28,7 +28,7 @@ SERVERS = ("postgres", "valkey", "search")
 INGEST_WORKERS = ("worker-ingest-1", "worker-ingest-2")
 APPLICATIONS = ("api", *INGEST_WORKERS, "worker-index", "worker-maintenance")
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 Until = Callable[..., Any]
 Purchase = Callable[..., dict[str, Any]]
@@ -45,12 +46,12 @@ def interrupt(platform: Any, number: signal.Signals, *, generation: int, until: 
         text=True,
     )
     under_way = "SELECT 1 FROM search_indices WHERE rebuilding = %s AND copied > 0"
-    until(lambda: platform.sql(under_way, generation), timeout=60)
+    until(lambda: platform.sql(under_way, generation))
     second = platform.sspp("reindex")
     assert (second.returncode, second.stdout) == (1, "")
     assert "another sspp reindex is running" in second.stderr
     rebuild.send_signal(number)
-    _, said = rebuild.communicate(timeout=60)
+    _, said = rebuild.communicate(timeout=PATIENCE_SECONDS)
     return rebuild.returncode, said
 
 
@@ -65,7 +66,7 @@ def test_the_index_is_rebuilt_under_the_hands_of_those_who_search(
         sent.extend(event["event_id"] for event in events)
 
     send(40)
-    until(lambda: found(tenant.api) == sent, timeout=60)
+    until(lambda: found(tenant.api) == sent)
     settled = set(sent)
     ((former, _),) = indices(own_platform).items()
 
@@ -80,7 +81,7 @@ def test_the_index_is_rebuilt_under_the_hands_of_those_who_search(
     assert status == 130
     assert "continue with: sspp reindex" in said
     send(1)
-    until(lambda: found(tenant.api) == sent, timeout=60)
+    until(lambda: found(tenant.api) == sent)
     assert indices(own_platform)[former]
 
     done = threading.Event()
@@ -96,7 +97,7 @@ def test_the_index_is_rebuilt_under_the_hands_of_those_who_search(
         looking = threads.submit(look)
         running = threads.submit(own_platform.sspp, "reindex")
         try:
-            until(lambda: send(1) or running.done() or len(sent) >= 150, timeout=120)
+            until(lambda: send(1) or running.done() or len(sent) >= 150)
             finished = running.result(timeout=120)
         finally:
             done.set()
@@ -104,7 +105,7 @@ def test_the_index_is_rebuilt_under_the_hands_of_those_who_search(
 
     assert (finished.returncode, finished.stdout[:17]) == (0, "Rebuilt 1 month: "), finished.stderr
     assert finished.stderr.startswith(f"{former}-g3: ")
-    until(lambda: found(tenant.api) == sent, timeout=60)
+    until(lambda: found(tenant.api) == sent)
     assert indices(own_platform) == {f"{former}-g3": True}
     for answer in looks:
         assert len(answer) == len(set(answer))

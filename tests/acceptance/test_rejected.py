@@ -43,7 +43,7 @@ def test_an_unknown_type_is_refused_and_stored_once_it_exists(
     for visit in visits:
         send(visit, kind, {"shop": "main"})
     send("bad", "purchase", {"amount": -5, "currency": "USD"})
-    until(lambda: [status(each) for each in (*visits, "bad")] == ["rejected"] * 4, timeout=60)
+    until(lambda: [status(each) for each in (*visits, "bad")] == ["rejected"] * 4)
 
     refused = json.loads(sspp("list", "--json"))
     (bad,) = (each for each in refused if each["event_id"] == "bad")
@@ -62,14 +62,14 @@ def test_an_unknown_type_is_refused_and_stored_once_it_exists(
     def replayed() -> bool:
         # Running workers learn of the type within seconds; until then it is refused again, and open again.
         sspp("replay", "--code", "unknown_event_type")
-        until(lambda: all(status(each) != "None" for each in visits), timeout=60)
+        until(lambda: all(status(each) != "None" for each in visits))
         return all(status(each) in {"stored", "indexed"} for each in visits)
 
-    until(replayed, timeout=60)
+    until(replayed)
     assert [each["event_id"] for each in json.loads(sspp("list", "--json"))] == ["bad"]
     assert api.get("/v1/customers/c-1").json()["counts"] == {kind: 3}
 
     # A refusal does not claim its id: the corrected event comes under the same one.
     send("bad", "purchase", {"amount": 5, "currency": "USD"})
-    until(lambda: status("bad") in {"stored", "indexed"}, timeout=60)
+    until(lambda: status("bad") in {"stored", "indexed"})
     assert api.get("/v1/customers/c-1").json()["totals"] == {"USD": "5"}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from black_box import Platform, Tenant
+from patience import PATIENCE_SECONDS
 
 
 def test_one_look_tells_stores_workers_lag_and_partitions(
@@ -22,7 +23,7 @@ def test_one_look_tells_stores_workers_lag_and_partitions(
         looks.append(status)
         return all(store["up"] for store in status["sections"]["stores"].values())
 
-    until(all_stores_answer, timeout=60)
+    until(all_stores_answer)
     status = looks[-1]
     assert not [problem for problem in status["problems"] if "cannot be asked" in problem]
     assert status["sections"]["waiting"]["refused_events"] is not None
@@ -89,7 +90,7 @@ def test_a_watch_goes_on_until_it_is_interrupted(platform: Platform) -> None:
     assert watching.stdout is not None
     looks = [json.loads(watching.stdout.readline()) for _ in range(2)]
     watching.send_signal(signal.SIGINT)
-    rest = watching.communicate(timeout=30)[0]
+    rest = watching.communicate(timeout=PATIENCE_SECONDS)[0]
 
     looks += map(json.loads, rest.splitlines())
     assert looks[0]["at"] < looks[1]["at"]

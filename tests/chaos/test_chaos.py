@@ -15,7 +15,7 @@ FAMILIES = {fault.family for fault in FAULTS}
 SEED = 24
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_whatever_dies_nothing_is_lost_or_doubled_and_events_flow_again(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     options = {

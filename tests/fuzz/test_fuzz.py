@@ -50,7 +50,7 @@ def try_what_hypothesis_makes_up(campaign: Campaign) -> None:
 
 
 # One test, as each test process would start a platform of its own.
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_input_crashes_loses_or_doubles_anything_or_gets_an_undocumented_answer(
     fuzzed_platform: Platform,
 ) -> None:

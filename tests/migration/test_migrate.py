@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from patience import PATIENCE_SECONDS
 
 from common.errors import DatabaseUnavailableError, SettingsError
 from infrastructure.database.migrate import (
@@ -132,7 +133,7 @@ def test_a_migration_waits_shortly_for_a_lock_and_tries_again(
         )
         other.rollback()
 
-        assert [m.name for m in run.result(timeout=30)] == ["widen"]
+        assert [m.name for m in run.result(timeout=PATIENCE_SECONDS)] == ["widen"]
 
 
 def test_a_changed_file_is_refused(empty_database_url: str, directory: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from own_postgres import own_postgres
+from patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "infrastructure" / "monitoring" / "sql"
@@ -41,7 +42,7 @@ def run(url: str, name: str) -> list[Row]:
         [_psql(), url, "--no-psqlrc", "--csv", "--set=ON_ERROR_STOP=1", f"--file={SQL / name}.sql"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -136,7 +137,7 @@ def test_growth_counts_a_table_with_its_partitions(look: Look, connection: Conne
     def shown() -> dict[str, Row]:
         return {row["table_name"]: row for row in look("growth")}
 
-    until(lambda: shown()["events"]["rows"] == "3000", timeout=30)
+    until(lambda: shown()["events"]["rows"] == "3000")
     tables = shown()
     assert int(tables["events"]["rows_added_a_day"]) > int(tables["customers"]["rows_added_a_day"]) > 0
     assert float(tables["events"]["days_until_doubled"]) >= 0
@@ -158,7 +159,7 @@ def test_indexes_show_which_one_nobody_uses_and_which_is_broken(
     def shown() -> dict[str, Row]:
         return {row["index_name"]: row for row in look("indexes")}
 
-    until(lambda: shown()["customers_pkey"]["scans"] != "0", timeout=30)
+    until(lambda: shown()["customers_pkey"]["scans"] != "0")
     indexes = shown()
     assert indexes["customers_pkey"]["unused"] == "f"
     assert indexes["customers_pkey"]["is_unique"] == "t"
@@ -197,7 +198,7 @@ def a_long_statement(url: str, until: Any) -> Iterator[None]:
         finally:
             sleeper.cancel()
             with pytest.raises(psycopg.errors.QueryCanceled):
-                asleep.result(30)
+                asleep.result(PATIENCE_SECONDS)
 
 
 def test_what_runs_for_long_is_shown_with_its_statement(look: Look, database_url: str, until: Any) -> None:
@@ -237,9 +238,9 @@ def test_who_waits_for_a_lock_is_shown_with_who_holds_it(look: Look, database_ur
         with psycopg.connect(database_url, application_name="sspp-holder") as holder:
             holder.execute("LOCK TABLE tenants")
             waiting = threads.submit(wait)
-            [row] = until(lambda: look("locks"), timeout=30)
+            [row] = until(lambda: look("locks"))
             pid = holder.info.backend_pid
-        waiting.result(30)
+        waiting.result(PATIENCE_SECONDS)
 
     assert (row["waiting_application"], row["blocking_application"]) == ("sspp-waiter", "sspp-holder")
     assert row["waits_for"] == "ShareLock tenants"
@@ -259,12 +260,12 @@ def test_dead_rows_are_shown_until_they_are_cleaned_up(
     def shown() -> Row:
         return next(row for row in look("vacuum") if row["table_name"] == "customers")
 
-    until(lambda: shown()["dead_rows"] == "80", timeout=30)
+    until(lambda: shown()["dead_rows"] == "80")
     assert float(shown()["dead_share"]) == 0.8
     assert shown()["vacuumed"] == ""
 
     connection.execute("VACUUM ANALYZE customers")
-    until(lambda: shown()["vacuumed"] != "", timeout=30)
+    until(lambda: shown()["vacuumed"] != "")
     assert shown()["dead_rows"] == "0"
     assert shown()["changed_since_analyze"] == "0"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from black_box import Platform, Tenant, purchase
+from patience import PATIENCE_SECONDS
 
 from infrastructure.monitoring.generate import RULES
 
@@ -94,7 +95,7 @@ def running(
     ):
         prometheus = Prometheus(f"http://127.0.0.1:{port}")
         try:
-            until(lambda: prometheus.is_ready, timeout=30)
+            until(lambda: prometheus.is_ready)
             yield prometheus
         finally:
             prometheus.close()
@@ -109,7 +110,7 @@ def started(program: str, *arguments: str, log: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager

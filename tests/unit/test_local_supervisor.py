@@ -85,7 +85,7 @@ def test_not_ready_in_time_is_an_error(stage: Stage) -> None:
         stage.now += 40
         return False
 
-    with pytest.raises(LocalStackError, match="slow is not ready after 60 seconds"):
+    with pytest.raises(LocalStackError, match="slow is not ready after 120 seconds"):
         stage.supervisor.start([command("slow", STAY, is_ready=never)])
 
 

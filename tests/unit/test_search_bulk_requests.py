@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from elastic_transport import ConnectionTimeout
+from patience import PATIENCE_SECONDS
 from scripted_search import CREATED, Answer, Server, answering, documents, item
 
 from common.search.bulk import Failure, write_documents
@@ -94,7 +95,7 @@ def test_the_next_request_is_made_ready_while_the_server_has_one() -> None:
     read_on = Event()
 
     def answer(_method: str, _path: str, lines: list[bytes]) -> Answer:
-        assert read_on.wait(30)
+        assert read_on.wait(PATIENCE_SECONDS)
         return 200, {"items": [CREATED] * (len(lines) // 2)}
 
     def source() -> Iterator[Document]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 from rich.console import Console
 
 from common.errors import DatabaseUnavailableError
@@ -110,7 +111,7 @@ def test_a_part_that_fails_or_hangs_is_a_problem_and_hides_no_other() -> None:
 
     def hang(answers: Answers) -> None:
         answers.sections["stores"] = {"redis": {"up": False}}
-        never.wait(30)
+        never.wait(PATIENCE_SECONDS)
 
     def fail(answers: Answers) -> None:
         answers.sections["stores"] = {"postgresql": {"up": False}}

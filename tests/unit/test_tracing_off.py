@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from common.errors import SettingsError
 from common.settings import Settings
@@ -31,7 +32,11 @@ with open_services(load_settings(), application="test"):
 
 def loaded(**changes: str) -> set[str]:
     answer = subprocess.run(
-        [sys.executable, "-c", _LOAD_ALL], env=_URLS | changes, check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", _LOAD_ALL],
+        env=_URLS | changes,
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
     )
     return set(json.loads(answer.stdout.splitlines()[-1]))
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from own_event_types import SCHEMA, SEVEN, VISIT, put
+from patience import PATIENCE_SECONDS
 from sending import bearer, problem
 
 from api.database.management import MOST_CHANGES
@@ -31,7 +32,7 @@ class Gate:
 
     def wait(self) -> None:
         self.reached.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_while_a_tenants_schemas_are_checked_others_are_served(
     # The gate opens before the threads are waited for.
     with ThreadPoolExecutor(len(names) + 1) as threads, gate:
         changes = [threads.submit(put, seven, name=name) for name in names]
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(PATIENCE_SECONDS)
         # One is too many, and all others wait for the checks.
         [refused], waiting = wait(changes, return_when=FIRST_COMPLETED)
         assert problem(refused.result()) == (429, "tenant_busy")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from patience import PATIENCE_SECONDS
 
 from api.http import protocol
 from api.http.body import BODY_ARRIVED
@@ -253,7 +254,7 @@ def test_a_client_that_asks_for_much_and_does_not_read_it_is_cut_off(
 
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(GET.replace(b"/", b"/large", 1) + b"\r\n")
-        assert lost.wait(30)
+        assert lost.wait(PATIENCE_SECONDS)
         assert len(read_all(connection)) < LARGE
 
 

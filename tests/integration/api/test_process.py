@@ -59,7 +59,7 @@ def served(environment: dict[str, str], api_store: Any, api_tenant: int, until: 
     process = subprocess.Popen([sys.executable, "-m", "api"], env=variables, stdout=subprocess.DEVNULL)
     api = Served(process, port, api_store.key(api_tenant, "ingest"))
     try:
-        until(api.answers, 30)
+        until(api.answers)
         yield api
     finally:
         process.kill()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 from redis import Redis
 from redis_settings import configured
 from sending import events, problem, send
@@ -60,7 +61,7 @@ def test_neither_api_nor_workers_start_with_a_redis_that_could_lose_events(
             "worker": (rq, "worker", "ingest"),
         }.items():
             ended = subprocess.run(
-                command, env=variables, capture_output=True, text=True, timeout=60, check=False
+                command, env=variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
             )
             assert ended.returncode == 1
             assert f"The {who} cannot start: Redis would evict" in ended.stderr

@@ -47,7 +47,7 @@ def test_what_is_added_to_a_dump_does_not_go_unnoticed(site: Site, dump: Path) -
     assert failed_with(site.run("restore", "--check", "--quiet")) == "backup_corrupted"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_broke_before_it_was_measured_never_restores_to_other_rows(site: Site, dump: Path) -> None:
     """As memory that fails between pg_dump and the checksum would have it: only loading it can tell."""
     content, chance, ends = dump.read_bytes(), random.Random(SEED), []

@@ -23,7 +23,7 @@ from infrastructure.safekeeping.fingerprint import TableState, take_fingerprint
 
 Until = Callable[..., object]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def _fingerprint(server: ArchivingServer) -> dict[str, TableState]:
 
 def _archive_all(server: ArchivingServer, until: Until) -> None:
     [(name,)] = server.execute("SELECT pg_walfile_name(pg_switch_wal())")
-    until((server.archive / str(name)).exists, timeout=60)
+    until((server.archive / str(name)).exists)
 
 
 def _stored(server: ArchivingServer) -> set[str]:
@@ -90,10 +90,10 @@ def test_a_mistake_is_undone_up_to_the_moment_before_it(
     server.lose_the_data()
 
     server.recover(recovery_target_time=str(before))
-    until(lambda: server.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)], timeout=60)
+    until(lambda: server.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
     assert _fingerprint(server) == right
     server.execute("SELECT pg_wal_replay_resume()")
-    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)], timeout=60)
+    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)])
 
     settled = CliRunner().invoke(
         app, ["restore", "--after-recovery", "--no-index", "--quiet"], env=environment
@@ -113,7 +113,7 @@ def test_what_was_not_archived_yet_is_lost_with_the_disk(
     server.kill()
     server.lose_the_data()
     server.recover(recovery_target_time="", recovery_target_action="promote")
-    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)], timeout=60)
+    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)])
     assert archived <= _stored(server)
     assert not not_archived & _stored(server)
 
@@ -132,7 +132,7 @@ def test_nothing_committed_is_lost_where_each_commit_waits_until_the_log_is_rece
         server.back_up()
         storing = threading.Thread(target=store)
         storing.start()
-        until(lambda: len(committed) > 200, timeout=60)
+        until(lambda: len(committed) > 200)
         server.kill()
         storing.join()
     server.lose_the_data()
@@ -141,5 +141,5 @@ def test_nothing_committed_is_lost_where_each_commit_waits_until_the_log_is_rece
         recovery_target_time="",
         recovery_target_action="promote",
     )
-    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)], timeout=60)
+    until(lambda: server.execute("SELECT pg_is_in_recovery()") == [(False,)])
     assert committed <= _stored(server)

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from months import NOW, Connection, home_of, store
+from patience import PATIENCE_SECONDS
 
 from common.database import partitions
 from common.database.partitions import TABLES, default_rows, ensure_partitions, list_partitions, month_start
@@ -119,7 +120,7 @@ def test_writers_lose_nothing_while_partitions_come_into_being(database_url: str
             ensure_partitions(connection, now=NOW, ahead=3)
         finally:
             stop.set()
-        written = {key for writer in writers for key in writer.result(timeout=30)}
+        written = {key for writer in writers for key in writer.result(timeout=PATIENCE_SECONDS)}
         ensure_partitions(connection, now=NOW, ahead=3)
         stored = {key for (key,) in connection.execute("SELECT event_key FROM events")}
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 import psycopg
+from patience import PATIENCE_SECONDS
 
 SEARCH_PASSWORD = "search-pa55-3f8"
 WRONG_PASSWORD = "wrong-pa55-7c1"
@@ -58,7 +59,7 @@ def test_no_output_and_no_command_line_shows_a_secret(
 
     api, ingest = start_loudly("api", DATABASE_URL=own_role), start_loudly("ingest")
     working = [api, ingest, start_loudly("index"), start_loudly("maintenance")]
-    until(api.answers, 30)
+    until(api.answers)
 
     # What works, and what clients do wrong.
     event = {"event_id": "e1", "event_type": "purchase", "customer_id": "c1", "data": {"note": BODY_SECRET}}
@@ -66,7 +67,7 @@ def test_no_output_and_no_command_line_shows_a_secret(
         assert client.post(
             "/v1/events", json=event | {"data": {"amount": "1.00", "currency": "USD"}}
         ).is_success
-        until(lambda: client.get("/v1/events/e1").json().get("status") == "indexed", 60)
+        until(lambda: client.get("/v1/events/e1").json().get("status") == "indexed")
         client.post("/v1/events", json=event | {"event_type": 7})
         client.get("/v1/signals", params={"limit": BODY_SECRET})
         for sent in (f"Bearer {unknown}", f"Basic {unknown}", f"Bearer {key}x", unknown):
@@ -78,7 +79,7 @@ def test_no_output_and_no_command_line_shows_a_secret(
             assert client.get("/v1/customers/c1").status_code == 500
             inquiry = event | {"event_id": "e2", "event_type": "inquiry", "data": {"message": BODY_SECRET}}
             assert client.post("/v1/events", json=inquiry).is_success
-            until(lambda: "batch_failed" in ingest.output, 30)
+            until(lambda: "batch_failed" in ingest.output)
             connection.execute("ALTER TABLE hidden RENAME TO customers")
 
     # Wrong and malformed URLs, each of them for itself.
@@ -100,7 +101,7 @@ def test_no_output_and_no_command_line_shows_a_secret(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
         for url in (
             with_credentials(environment["DATABASE_URL"], "nobody", WRONG_PASSWORD),
@@ -109,7 +110,7 @@ def test_no_output_and_no_command_line_shows_a_secret(
     ]
     listed = command_lines()
     for each in failing:
-        until(lambda each=each: each.process.poll() is not None or "nobody" in each.output, 60)
+        until(lambda each=each: each.process.poll() is not None or "nobody" in each.output)
 
     secrets = {
         key,

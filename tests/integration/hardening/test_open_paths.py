@@ -6,6 +6,7 @@ from typing import Any
 
 import prometheus_client
 import pytest
+from patience import PATIENCE_SECONDS
 
 
 def test_however_many_scrape_the_metrics_are_written_down_once_and_by_a_thread_of_their_own(
@@ -15,7 +16,7 @@ def test_however_many_scrape_the_metrics_are_written_down_once_and_by_a_thread_o
 
     def generate(registry: Any) -> bytes:
         threads.append(threading.current_thread().name)
-        assert all_wait.wait(30)
+        assert all_wait.wait(PATIENCE_SECONDS)
         return prometheus_client.generate_latest(registry)
 
     monkeypatch.setattr("api.health.scraping.generate_latest", generate)

@@ -117,13 +117,13 @@ def test_no_foreign_job_runs_each_is_told_and_counted_and_the_worker_works_on(
 ) -> None:
     planted = plant_everything(client, queue, trap)
     worker = start(queue, PYTHONPATH=str(trap.folder))
-    until(lambda: not client.exists(f"rq:queue:{queue}") and refused(worker) >= planted, 60)
+    until(lambda: not client.exists(f"rq:queue:{queue}") and refused(worker) >= planted)
 
     if queue == "ingest":
         push_event(client)
         Waker(client, liveness_seconds=5).enqueue("ingest")
         with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-            until(lambda: connection.execute("SELECT count(*) FROM events").fetchone() == (1,), 30)
+            until(lambda: connection.execute("SELECT count(*) FROM events").fetchone() == (1,))
     assert worker.process.poll() is None
     assert not trap.was_sprung
     assert refused(worker) == planted

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 SAID = {"SSPP_ENVIRONMENT": "production"}
 NOWHERE = "store.invalid"
@@ -22,7 +23,7 @@ def test_neither_api_nor_worker_starts_with_what_production_refuses(
 ) -> None:
     for name, who in (("api", "API"), ("ingest", "worker")):
         ended = start(name, **changes)
-        assert ended.process.wait(60) == 1
+        assert ended.process.wait(PATIENCE_SECONDS) == 1
         assert f"The {who} cannot start: " in ended.output
         assert words in ended.output
 
@@ -33,7 +34,7 @@ def test_a_worker_does_not_start_if_rqs_own_connection_is_unsafe(
     """RQ connects before it hands over to the worker: the option lets it, whatever the variable says."""
     ended = start("ingest", "--url", environment["REDIS_URL"], **SAID, RQ_REDIS_URL=f"redis://{NOWHERE}")
 
-    assert ended.process.wait(60) == 1
+    assert ended.process.wait(PATIENCE_SECONDS) == 1
     assert "RQ_REDIS_URL: the connection is not encrypted" in ended.output
 
 
@@ -43,7 +44,7 @@ def test_the_api_does_not_start_with_a_role_that_sees_all_tenants(
     for role in ("sspp_worker", None):
         url = logins(environment["DATABASE_URL"], role) if role else environment["DATABASE_URL"]
         ended = start("api", **SAID, DATABASE_URL=url)
-        assert ended.process.wait(60) == 1
+        assert ended.process.wait(PATIENCE_SECONDS) == 1
         assert "is not bound by row-level security" in ended.output
         assert "sspp roles enable sspp_api" in ended.output
 
@@ -57,7 +58,7 @@ def test_the_api_does_not_start_as_the_owner_of_the_tables(
 
     ended = start("api", **SAID, DATABASE_URL=url)
 
-    assert ended.process.wait(60) == 1
+    assert ended.process.wait(PATIENCE_SECONDS) == 1
     assert "owns the tables" in ended.output
 
 
@@ -66,7 +67,7 @@ def test_the_api_serves_in_production_as_its_own_role(
 ) -> None:
     api = start("api", **SAID, DATABASE_URL=logins(environment["DATABASE_URL"], "sspp_api"))
 
-    until(api.answers, 30)
+    until(api.answers)
 
 
 def test_on_one_machine_where_nobody_speaks_of_production_the_owners_role_and_debug_are_let_through(
@@ -74,7 +75,7 @@ def test_on_one_machine_where_nobody_speaks_of_production_the_owners_role_and_de
 ) -> None:
     api = start("api", LOG_LEVEL="DEBUG")
 
-    until(api.answers, 30)
+    until(api.answers)
     assert "database_role_too_mighty" in api.output
 
 

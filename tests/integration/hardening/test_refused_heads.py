@@ -27,7 +27,7 @@ def test_a_refused_head_is_answered_with_all_headers_counted_and_logged(
 ) -> None:
     database = logins(environment["DATABASE_URL"], "sspp_api")
     api = start("api", DATABASE_URL=database, SSPP_HSTS_SECONDS="3600")
-    until(api.answers, 30)
+    until(api.answers)
 
     place = urlsplit(api.url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:

@@ -26,7 +26,7 @@ class SearchServer:
     def start(self) -> None:
         self._search.prepare()
         self._process.start()
-        self._until(self._process.command.is_ready, timeout=30)
+        self._until(self._process.command.is_ready)
 
     def stop(self) -> None:
         self._process.ask_to_stop()

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from elasticsearch import Elasticsearch
 from indexing import NOVEMBER_INDEX, MakeStage, SignalStore, drain, indexed, sources
+from patience import PATIENCE_SECONDS
 from psycopg_pool import ConnectionPool
 
 from common.metrics import Metrics
@@ -191,7 +192,7 @@ def test_an_idle_stage_waits_for_work(store: SignalStore, stage: IndexStage) -> 
         step = threads.submit(stage.step, 10)
         store.add(1)
 
-        assert step.result(timeout=10) == 1
+        assert step.result(timeout=PATIENCE_SECONDS) == 1
 
 
 def test_signals_that_retention_dropped_are_skipped(

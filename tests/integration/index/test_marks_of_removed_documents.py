@@ -18,6 +18,7 @@ from indexing import (
     resends,
     with_requests,
 )
+from patience import PATIENCE_SECONDS
 from rebuilding import Rebuilds
 
 from common.metrics import Metrics
@@ -171,7 +172,7 @@ def test_marks_are_locked_in_one_order(
         stage.execute("SELECT FROM index_marks FOR UPDATE NOWAIT")
         stage.commit()
 
-        assert removal.result(timeout=20) == 2
+        assert removal.result(timeout=PATIENCE_SECONDS) == 2
 
 
 def test_a_document_that_is_removed_while_its_index_is_built_is_not_missed(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 from indexing import NOVEMBER, OCTOBER, AddIndexed, SignalStore, answers, drain, indices, month, sources
+from patience import PATIENCE_SECONDS
 from psycopg_pool import ConnectionPool
 from rebuilding import Rebuilds
 
@@ -195,7 +196,7 @@ def test_the_alias_moves_only_when_nobody_writes_to_the_former_index_any_more(
             )
             assert read_generations(store.connection).rebuilding() == []
             assert indices(client) == {"signals-2026-11": True}
-        running.result(timeout=30)
+        running.result(timeout=PATIENCE_SECONDS)
 
     assert indices(client) == {"signals-2026-11-g2": True}
 

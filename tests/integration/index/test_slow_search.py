@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from common.drain import Drain
 from common.services import Services, open_services
@@ -98,7 +99,7 @@ def test_a_search_server_that_does_not_answer_holds_up_no_storing(
     assert drain(services, "ingest", "ingest-1") == 20
     indexing = threading.Thread(target=drain, args=(services, "index", "index-1"), daemon=True)
     indexing.start()
-    assert gate.withheld.wait(30), "the index stage has not asked the search server"
+    assert gate.withheld.wait(PATIENCE_SECONDS), "the index stage has not asked the search server"
 
     for batch in range(5):
         pipeline.push(*purchases(f"batch-{batch}", 100))

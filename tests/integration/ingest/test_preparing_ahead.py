@@ -8,6 +8,7 @@ import pytest
 import structlog
 from ingest_pipeline import IngestPipeline as Pipeline
 from ingesting import LANE, drain, purchase, purchases
+from patience import PATIENCE_SECONDS
 
 from common.errors import DatabaseUnavailableError, QueueUnavailableError
 from common.queue.lane_consumer import GROUP
@@ -66,7 +67,7 @@ def test_the_next_batch_is_prepared_while_one_is_stored(stage: IngestStage, watc
 
     stage._prepare_next = prepare_and_tell  # type: ignore[method-assign]
     met: list[bool] = []
-    watched.while_storing = lambda: met.append(prepared.wait(30))
+    watched.while_storing = lambda: met.append(prepared.wait(PATIENCE_SECONDS))
 
     stage.step(0)
 

@@ -154,7 +154,7 @@ def test_a_larger_plan_opens_for_who_has_used_up_the_smaller_one(
 
         limit(events=5000)
 
-        until(lambda: client.post("/v1/events", json=event(1001)).status_code == 202, 30)
+        until(lambda: client.post("/v1/events", json=event(1001)).status_code == 202)
         standing = client.post("/v1/events", json=event(1002)).headers["ratelimit"]
         left = re.search(r"r=(-?\d+)", standing)
         assert left is not None

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+from patience import PATIENCE_SECONDS
+
 KEY = "key-for-tests"
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 
@@ -54,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         assert self.headers["Content-Type"] == "application/x-ndjson"
         assert self.headers["Content-Encoding"] == "gzip"
         assert self.headers["Prefer"] == "return=minimal"
-        api.open.wait(30)
+        api.open.wait(PATIENCE_SECONDS)
         if self.headers["Authorization"] != f"Bearer {KEY}":
             self.answer(problem(401, "unauthorized", "The key is not known."))
         elif scripted:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from events_api import KEY, Api
 from load_command import ndjson, run, summary
+from patience import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CDNOW = REPOSITORY / "data/cdnow_purchases.csv.gz"
@@ -120,7 +121,7 @@ def test_ctrl_c_stops_neatly_and_running_again_completes(api: Api, tmp_path: Pat
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         threading.Timer(0.2, api.open.set).start()
-        shown, _ = process.communicate(timeout=60)
+        shown, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "Run the same command again" in shown
     assert len(api.events) < 2000

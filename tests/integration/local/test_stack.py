@@ -108,14 +108,14 @@ def test_a_killed_server_is_started_again_at_the_same_address(
     def came_back() -> bool:
         return shared_stack.all_answer() and shared_stack.supervisor.pid(name) != dead
 
-    until(came_back, timeout=30)
+    until(came_back)
 
 
 def test_what_redis_acknowledged_survives_its_death(shared_stack: Running, until: Until) -> None:
     with shared_stack.redis() as client:
         client.set("acknowledged", 1)
     os.kill(shared_stack.supervisor.pid("valkey"), signal.SIGKILL)
-    until(shared_stack.all_answer, timeout=30)
+    until(shared_stack.all_answer)
     with shared_stack.redis() as client:
         assert client.get("acknowledged") == b"1"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 from infrastructure.local import stack
 from infrastructure.local.folder import DataFolder
@@ -46,7 +47,7 @@ class Up:
             self.process = subprocess.Popen(
                 self.command(), stdout=out, stderr=subprocess.STDOUT, env=self._environment
             )
-        until(lambda: self.environment_file.exists() or self.process.poll() is not None, timeout=90)
+        until(lambda: self.environment_file.exists() or self.process.poll() is not None)
         assert self.process.poll() is None, self.output.read_text()
         return self.environment()
 
@@ -63,7 +64,7 @@ class Up:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def children(self) -> dict[str, int]:
         return {
@@ -99,13 +100,13 @@ def status_of(environment: dict[str, str], event_id: str) -> str | None:
     return answer.json()["status"] if answer.is_success else None
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_platform_works_survives_kills_and_finds_everything_again(up: Up, until: Until) -> None:
     environment = up.start(until)
     assert stat.S_IMODE(up.environment_file.stat().st_mode) == 0o600
     assert httpx.get(f"{environment['SSPP_API_URL']}/readyz", timeout=10).status_code == 200
     first = send_purchase(environment)
-    until(lambda: status_of(environment, first) == "indexed", timeout=30)
+    until(lambda: status_of(environment, first) == "indexed")
 
     refused = up.run()
     assert refused.returncode == 1
@@ -118,9 +119,9 @@ def test_the_platform_works_survives_kills_and_finds_everything_again(up: Up, un
         *("worker-ingest-1", "worker-index", "worker-maintenance"),
     }
     os.kill(before["worker-ingest-1"], signal.SIGKILL)
-    until(lambda: up.children()["worker-ingest-1"] != before["worker-ingest-1"], timeout=30)
+    until(lambda: up.children()["worker-ingest-1"] != before["worker-ingest-1"])
     second = send_purchase(environment)
-    until(lambda: status_of(environment, second) == "indexed", timeout=60)
+    until(lambda: status_of(environment, second) == "indexed")
 
     # The whole stack dies without a word: the next one ends what is left and is the same to its clients.
     left = up.children()
@@ -140,7 +141,7 @@ def test_the_platform_works_survives_kills_and_finds_everything_again(up: Up, un
 def test_a_stop_during_the_start_leaves_nothing_running(up: Up, until: Until) -> None:
     with up.output.open("wb") as out:
         up.process = subprocess.Popen(up.command(), stdout=out, stderr=subprocess.STDOUT)
-    until(lambda: "valkey" in up.children(), timeout=30)
+    until(lambda: "valkey" in up.children())
     assert up.stop(signal.SIGTERM) == 0
     assert up.children() == {}
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from api_store import ApiStore
 from measured import NOW, labels_of, shown
+from patience import PATIENCE_SECONDS
 from psycopg_pool import ConnectionPool
 
 from common.database.partitions import TABLES, ensure_partitions, month_start
@@ -28,7 +29,7 @@ def test_connections_and_counters_are_those_of_the_server(
         measure_activity(pool, metrics)  # sessions tell the server what they did about once a second
         return (shown(metrics, "sspp_database_rows_total", operation="insert") or 0) >= 5
 
-    until(counted, timeout=30)
+    until(counted)
     assert shown(metrics, "sspp_database_connections_limit") == limit
     assert (shown(metrics, "sspp_database_connections", state="active") or 0) >= 1
     assert (shown(metrics, "sspp_database_transactions_total", outcome="commit") or 0) >= 5
@@ -52,7 +53,7 @@ def test_an_open_transaction_and_who_waits_for_it_show(
 
             until(seen)
             assert (shown(metrics, "sspp_database_oldest_transaction_seconds") or 0) > 0
-        waiting.result(30)
+        waiting.result(PATIENCE_SECONDS)
 
 
 def test_months_ahead_are_counted_up_to_the_first_gap(

@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 from measured import shown
+from patience import PATIENCE_SECONDS
 from psycopg_pool import ConnectionPool
 
 from common.database.connections import open_pool
@@ -69,11 +70,11 @@ def test_a_measurement_that_hangs_holds_up_no_worker_that_ends(metrics: Metrics)
 
     def hang() -> None:
         began.set()
-        released.wait(60)
+        released.wait(PATIENCE_SECONDS)
 
     try:
         with Measuring([Measurement("hangs", 1, hang)], metrics):
-            assert began.wait(30)
+            assert began.wait(PATIENCE_SECONDS)
             ends = monotonic()
         assert monotonic() - ends < 30
     finally:
@@ -92,7 +93,7 @@ def test_each_is_measured_again_when_it_is_due_whatever_the_others_do(metrics: M
         metrics,
     ):
         for _ in range(2):
-            assert rounds.acquire(timeout=30)
+            assert rounds.acquire(timeout=PATIENCE_SECONDS)
 
 
 def test_a_surprise_ends_nothing(metrics: Metrics) -> None:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from api_store import ApiStore
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from patience import PATIENCE_SECONDS
 from traced import CLIENTS_TRACE, purchase, traceparent
 
 from common.tracing.otel import OtelTracing
@@ -97,7 +98,7 @@ def test_processes_trace_as_their_environment_says(
             running.append(subprocess.Popen(command, env=variables, stdout=log, stderr=log))
             started.callback(running[-1].kill)
         url = f"http://127.0.0.1:{port}"
-        until(lambda: _answers(url), 30)
+        until(lambda: _answers(url))
         headers = {
             "Authorization": f"Bearer {api_store.key(api_tenant, 'ingest')}",
             "traceparent": traceparent(),
@@ -111,11 +112,11 @@ def test_processes_trace_as_their_environment_says(
             ("sspp-worker-index", "process outbox"),
             ("sspp-worker-index", "bulk"),
         }
-        until(lambda: expected <= collector.names(), 30)
+        until(lambda: expected <= collector.names())
         assert {span.trace_id.hex() for _, span in collector.spans} == {CLIENTS_TRACE}
         for process in running:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(20) for process in running] == [-signal.SIGTERM, 0, 0]
+        assert [process.wait(PATIENCE_SECONDS) for process in running] == [-signal.SIGTERM, 0, 0]
 
 
 def _answers(url: str) -> bool:

@@ -72,7 +72,7 @@ def test_the_watchdog_finds_work_that_nobody_was_woken_for(
     start("maintenance")
     start("ingest")
 
-    until(lambda: stored(environment["DATABASE_URL"]) == 1, 30)
+    until(lambda: stored(environment["DATABASE_URL"]) == 1)
 
 
 def test_the_watchdog_has_the_database_kept_in_shape(
@@ -85,4 +85,4 @@ def test_the_watchdog_has_the_database_kept_in_shape(
         )
         start("maintenance")
 
-        until(lambda: connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,), 30)
+        until(lambda: connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,))

@@ -46,7 +46,7 @@ def test_an_ingest_worker_alone_makes_good_for_a_lost_wake_up(
     client: Redis, start: Callable[..., RqWorker], until: Callable[..., Any], environment: dict[str, str]
 ) -> None:
     start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
-    until(lambda: worked(client), 30)
+    until(lambda: worked(client))
     client.set(awake_key("ingest"), 1, px=5000)  # as an API leaves it that dies before it enqueues the job
     push(client, "e1")
 
@@ -61,13 +61,13 @@ def test_what_a_killed_worker_had_taken_is_stored_by_another(
     with storing_held_up(environment["DATABASE_URL"]):
         Waker(client, liveness_seconds=1).wake("ingest")
         doomed = start("ingest", SSPP_LIVENESS_SECONDS="1")
-        until(lambda: taken(client) == 1, 30)
+        until(lambda: taken(client) == 1)
         doomed.kill()
     start("ingest", SSPP_LIVENESS_SECONDS="1")
     start("maintenance", SSPP_LIVENESS_SECONDS="1")
 
-    until(lambda: stored(environment["DATABASE_URL"]) == 1, 30)
-    until(lambda: depth(client) == {}, 10)
+    until(lambda: stored(environment["DATABASE_URL"]) == 1)
+    until(lambda: depth(client) == {})
 
 
 def test_what_rq_s_dead_leave_behind_holds_up_nothing(
@@ -95,7 +95,7 @@ def test_what_rq_s_dead_leave_behind_holds_up_nothing(
     push(client, "e1")
 
     worker = start("ingest")
-    until(lambda: worker.logged("metrics_served"), 30)
+    until(lambda: worker.logged("metrics_served"))
 
     until(lambda: stored(environment["DATABASE_URL"]) == 1, RECOVERY_SECONDS)
 
@@ -105,7 +105,7 @@ def test_a_worker_that_slept_while_another_took_its_work_over_does_no_harm(
 ) -> None:
     url, patience = environment["DATABASE_URL"], {"SSPP_LIVENESS_SECONDS": "1"}
     sleeper = start("ingest", **patience)
-    until(lambda: idle(client), 30)
+    until(lambda: idle(client))
     with psycopg.connect(url) as connection:
         # Once it has read its entries, it looks up the event types.
         connection.execute("LOCK TABLE event_types IN ACCESS EXCLUSIVE MODE")
@@ -114,13 +114,13 @@ def test_a_worker_that_slept_while_another_took_its_work_over_does_no_harm(
         until(lambda: taken(client) == 1, RECOVERY_SECONDS)
         sleeper.send_signal(signal.SIGSTOP)
     start("ingest", **patience)
-    until(lambda: stored(url) == 2 and depth(client) == {}, 30)
+    until(lambda: stored(url) == 2 and depth(client) == {})
     push(client, "e3")
-    until(lambda: stored(url) == 3 and depth(client) == {}, 30)
+    until(lambda: stored(url) == 3 and depth(client) == {})
 
     sleeper.send_signal(signal.SIGCONT)
 
-    line = until(lambda: sleeper.logged("batch_stored"), 30)
+    line = until(lambda: sleeper.logged("batch_stored"))
     assert (line["stored"], line["duplicates"]) == (0, 2)
     sleeper.send_signal(signal.SIGTERM)
     assert sleeper.wait(GRACE_SECONDS) == 0
@@ -132,12 +132,12 @@ def test_a_worker_that_rq_struck_off_is_counted_again(
     client: Redis, start: Callable[..., RqWorker], until: Callable[..., Any]
 ) -> None:
     start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
-    until(lambda: idle(client), 30)
+    until(lambda: idle(client))
     (name,) = client.smembers("rq:workers:ingest")
     client.delete("rq:workers", "rq:workers:ingest", name)
     Waker(client, liveness_seconds=5).enqueue("ingest")
 
-    until(lambda: client.smembers("rq:workers:ingest") == {name}, 30)
+    until(lambda: client.smembers("rq:workers:ingest") == {name})
 
 
 def test_workers_wait_for_redis_for_as_long_as_it_is_away(
@@ -150,11 +150,11 @@ def test_workers_wait_for_redis_for_as_long_as_it_is_away(
         until(server.command.is_ready)
         there = {"REDIS_URL": url, "RQ_REDIS_URL": url}
         waiting, told_to_stop = start("ingest", **there), start("ingest", **there)
-        until(lambda: len(client.smembers("rq:workers:ingest")) == 2 and idle(client), 30)
+        until(lambda: len(client.smembers("rq:workers:ingest")) == 2 and idle(client))
         os.kill(server.pid, signal.SIGKILL)
         server.end()
         # Several vain attempts of each.
-        until(lambda: waiting.count("watchdog_waits_for_redis") >= 4, 30)
+        until(lambda: waiting.count("watchdog_waits_for_redis") >= 4)
         told_to_stop.send_signal(signal.SIGTERM)
         assert told_to_stop.wait(GRACE_SECONDS) == 0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from patience import PATIENCE_SECONDS
 from redis import Redis
 from rq_workers import RqWorker, idle, push, stored, storing_held_up, taken
 
@@ -25,7 +26,7 @@ def test_a_woken_worker_stores_what_waits_and_wakes_the_index(
 
     worker = start("--burst", "ingest", SSPP_DRAIN_LINGER_SECONDS="0.1")
 
-    assert worker.wait(30) == 0
+    assert worker.wait(PATIENCE_SECONDS) == 0
     assert stored(environment["DATABASE_URL"]) == 2
     assert depth(client) == {}
     assert job_queue("index", client).count == 1
@@ -40,7 +41,7 @@ def test_jobs_are_json_and_their_lines_carry_worker_and_batch(
     assert json.loads(job.data) == ["worker.jobs.drain", None, ["ingest"], {}]
 
     worker = start("--burst", "ingest", SSPP_DRAIN_LINGER_SECONDS="0.1")
-    worker.wait(30)
+    worker.wait(PATIENCE_SECONDS)
 
     line = worker.logged("batch_stored")
     assert line
@@ -53,7 +54,7 @@ def test_the_log_shows_the_settings_and_no_password(
 ) -> None:
     url = environment["ELASTICSEARCH_URL"].replace("://", "://elastic:open-sesame@")
     worker = start("--burst", "index", ELASTICSEARCH_URL=url)
-    worker.wait(30)
+    worker.wait(PATIENCE_SECONDS)
 
     starting = worker.logged("worker_starting")
     assert starting
@@ -68,7 +69,7 @@ def test_a_worker_serves_its_metrics_on_the_port_that_it_reports(
     start: Callable[..., RqWorker], until: Callable[..., Any]
 ) -> None:
     worker = start("ingest")
-    served = until(lambda: worker.logged("metrics_served"), 30)
+    served = until(lambda: worker.logged("metrics_served"))
 
     with urllib.request.urlopen(f"http://{served['host']}:{served['port']}/metrics") as answer:
         text = answer.read().decode()
@@ -81,7 +82,7 @@ def test_a_worker_serves_its_metrics_on_the_port_that_it_reports(
 def test_a_missing_setting_ends_the_worker_with_its_name(start: Callable[..., RqWorker]) -> None:
     worker = start("ingest", DATABASE_URL="", SSPP_BATCH_EVENTS="many")
 
-    assert worker.wait(30) != 0
+    assert worker.wait(PATIENCE_SECONDS) != 0
     assert "SSPP_BATCH_EVENTS" in worker.log_path.read_text()
 
 
@@ -90,7 +91,7 @@ def test_a_database_that_was_not_migrated_ends_the_worker_with_advice(
 ) -> None:
     worker = start("ingest", DATABASE_URL=empty_database_url)
 
-    assert worker.wait(30) != 0
+    assert worker.wait(PATIENCE_SECONDS) != 0
     assert "sspp migrate" in worker.log_path.read_text()
 
 
@@ -104,7 +105,7 @@ def test_a_database_of_an_older_release_ends_the_worker_with_advice(
         connection.execute(older)
     worker = start("index")
 
-    assert worker.wait(30) != 0
+    assert worker.wait(PATIENCE_SECONDS) != 0
     assert "sspp migrate" in worker.log_path.read_text()
 
 
@@ -113,8 +114,8 @@ def test_a_worker_that_starts_while_postgresql_is_away_waits_for_it(
 ) -> None:
     worker = start("ingest", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
 
-    until(lambda: worker.logged("dependency_away"), 30)
-    until(lambda: worker.logged("metrics_served"), 30)
+    until(lambda: worker.logged("dependency_away"))
+    until(lambda: worker.logged("metrics_served"))
     assert worker.poll() is None
 
 
@@ -124,11 +125,11 @@ def test_a_job_that_takes_longer_than_rq_keeps_its_record_ends_like_any_other(
     with storing_held_up(environment["DATABASE_URL"]):
         push(client, "e1")
         worker = start("ingest", SSPP_DRAIN_LINGER_SECONDS="0.1")
-        until(lambda: taken(client) == 1, 30)
+        until(lambda: taken(client) == 1)
         assert client.delete(*client.scan_iter("rq:execution:*")) == 1  # as it expires
 
-    until(lambda: worker.logged("job_outlived_its_record"), 30)
-    until(lambda: idle(client), 30)
+    until(lambda: worker.logged("job_outlived_its_record"))
+    until(lambda: idle(client))
     assert stored(environment["DATABASE_URL"]) == 1
     assert worker.count("job_outlived_its_record") == 1
     assert "Traceback" not in worker.log_path.read_text()

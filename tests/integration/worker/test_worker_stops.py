@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 from redis import Redis
 from rq_workers import GRACE_SECONDS, RqWorker, idle, living_drains, push, stored, storing_held_up, taken
 
@@ -25,11 +26,11 @@ def test_a_signal_ends_a_drain_cleanly_and_what_waits_stays_queued(
     push(client, "e1")
     Waker(client, liveness_seconds=5).wake("ingest")
     worker = start("ingest", SSPP_DRAIN_LINGER_SECONDS="600", SSPP_DRAIN_BUDGET_SECONDS="600")
-    until(lambda: stored(environment["DATABASE_URL"]) == 1, 30)
+    until(lambda: stored(environment["DATABASE_URL"]) == 1)
 
     worker.send_signal(sent)
 
-    assert worker.wait(20) == 0
+    assert worker.wait(PATIENCE_SECONDS) == 0
     push(client, "e2")
     assert depth(client) == {lane_of(1): 1}
     assert not client.exists(awake_key("ingest"))
@@ -41,7 +42,7 @@ def test_a_stop_lets_the_batch_in_work_finish_and_leaves_the_rest_to_others_at_o
     with storing_held_up(environment["DATABASE_URL"]):
         push(client, "e1")
         worker = start("ingest")
-        until(lambda: taken(client) == 1, 30)
+        until(lambda: taken(client) == 1)
         push(client, "e2")
         worker.send_signal(signal.SIGTERM)
 
@@ -59,7 +60,7 @@ def test_a_second_signal_cuts_the_batch_off_and_another_worker_takes_it_over_at_
         push(client, "e1")
         # So patient that only what was released by the dying one can be taken over in time.
         worker = start("ingest", SSPP_LIVENESS_SECONDS="600")
-        until(lambda: taken(client) == 1, 30)
+        until(lambda: taken(client) == 1)
         worker.send_signal(signal.SIGTERM)
         signalled = time.monotonic()
         until(lambda: time.monotonic() > signalled + 1.1)  # RQ takes an earlier one for an echo of the first
@@ -69,7 +70,7 @@ def test_a_second_signal_cuts_the_batch_off_and_another_worker_takes_it_over_at_
         assert (taken(client), living_drains(client)) == (1, [])
     start("ingest", SSPP_LIVENESS_SECONDS="600")
 
-    until(lambda: stored(environment["DATABASE_URL"]) == 1, 30)
+    until(lambda: stored(environment["DATABASE_URL"]) == 1)
     until(lambda: depth(client) == {})
 
 
@@ -77,7 +78,7 @@ def test_a_stop_is_heard_while_waiting_for_a_wake_up(
     client: Redis, start: Callable[..., RqWorker], until: Callable[..., Any]
 ) -> None:
     worker = start("ingest", SSPP_DRAIN_LINGER_SECONDS="0")
-    until(lambda: worker.logged("metrics_served") and idle(client), 30)
+    until(lambda: worker.logged("metrics_served") and idle(client))
 
     worker.send_signal(signal.SIGTERM)
 
@@ -90,7 +91,7 @@ def test_a_stop_is_heard_during_the_start(start: Callable[..., RqWorker], until:
     with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts connections, and says nothing
         port = mute.getsockname()[1]
         worker = start("ingest", DATABASE_URL=f"postgresql://nobody@127.0.0.1:{port}/none")
-        until(lambda: worker.logged("worker_starting"), 30)
+        until(lambda: worker.logged("worker_starting"))
 
         worker.send_signal(signal.SIGTERM)
 
@@ -103,7 +104,7 @@ def test_a_stop_is_heard_while_postgresql_is_away_and_nothing_stays_taken_by_the
 ) -> None:
     push(client, "e1")
     worker = start("ingest", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    until(lambda: worker.logged("batch_put_off"), 30)
+    until(lambda: worker.logged("batch_put_off"))
 
     worker.send_signal(signal.SIGTERM)
 
