@@ -18,6 +18,7 @@ All tests can import the modules beside this one.
 """
 
 import fcntl
+import functools
 import os
 import secrets
 import shutil
@@ -28,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -36,6 +38,7 @@ import httpx
 import hypothesis
 import psycopg
 import pytest
+from httpx._transports import default as _transports
 from psycopg import sql
 
 from common.redis import open_redis
@@ -59,9 +62,33 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+# Each of httpx's clients, each single request, reads all certificates that the machine trusts: more work than most
+# tests' own. None of them meets such a certificate, so all share what was read once.
+_transports.create_ssl_context = functools.cache(_transports.create_ssl_context)  # type: ignore[attr-defined]
+
 _PREFIX = "sspp-test-"
 # Read before any test changes the environment.
 _GIVEN = take_given_servers(os.environ)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each of xdist's workers begin with a share of the long tests: at the end one of them would run alone.
+
+    ``--dist worksteal`` gives each an equal part of the list, in order. Long is what has a longer timeout than others.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    long = [item for item in items if item.get_closest_marker("timeout")]
+    for number, (_, tests) in enumerate(groupby(long, key=lambda item: item.path)):
+        shares[number % workers] += tests
+    rest = [item for item in items if not item.get_closest_marker("timeout")]
+    items.clear()
+    for number, share in enumerate(shares):
+        unshared = len(rest) + sum(map(len, shares[number:]))
+        others = max(0, unshared // (workers - number) - len(share))
+        items += share + rest[:others]
+        del rest[:others]
 
 
 class Until(Protocol):

@@ -54,12 +54,6 @@ def disrupted_platform(running_platform: Platform) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="session")
-def quietly(running_platform: Platform) -> Callable[[], AbstractContextManager[None]]:
-    """For fixtures of a wider scope: a context in which nobody kills processes."""
-    return lambda: quiet(running_platform)
-
-
-@pytest.fixture(scope="session")
 def tenant(running_platform: Platform) -> Iterator[Tenant]:
     """A tenant of this test process; tests keep apart by the ids that they use."""
     with quiet(running_platform):

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from black_box import Platform
+from starting import Starter, read_environment
 
 FILE = "data/cdnow_purchases.csv.gz"
 EVENTS, CUSTOMERS, QUANTITY, AMOUNT = 69_659, 23_570, 167_881, Decimal("2500315.63")
@@ -19,7 +21,7 @@ DEADLINE_SECONDS = 240
 pytestmark = pytest.mark.timeout(600)
 
 
-def load(platform: Any) -> dict[str, Any]:
+def load(platform: Platform) -> dict[str, Any]:
     """Load the file and wait until it is stored; returns the summary."""
     done: subprocess.CompletedProcess[str] = platform.sspp("load", FILE, "--wait", "--json")
     assert done.returncode == 0, done.stderr
@@ -27,7 +29,7 @@ def load(platform: Any) -> dict[str, Any]:
     return summary
 
 
-def is_indexed(platform: Any, tenant_id: int) -> bool:
+def is_indexed(platform: Platform, tenant_id: int) -> bool:
     """Whether the index shows everything. Asked seldom: the answer costs both servers time that they need."""
     time.sleep(0.25)
     ((indexed,),) = platform.sql(
@@ -38,35 +40,37 @@ def is_indexed(platform: Any, tenant_id: int) -> bool:
     return indexed >= EVENTS and count_documents(platform, tenant_id) == EVENTS
 
 
-def count_documents(platform: Any, tenant_id: int) -> int:
+def count_documents(platform: Platform, tenant_id: int) -> int:
     platform.search("/signals/_refresh")
     found = platform.search("/signals/_count", query={"term": {"tenant_id": tenant_id}})
     return int(found["count"])
 
 
 @pytest.fixture(scope="module")
-def demo(running_platform: Any, quietly: Callable[[], AbstractContextManager[None]]) -> int:
+def platform() -> Iterator[Platform]:
+    """A platform of this module's own: every search of other tests would walk through its documents, too."""
+    starter = Starter()
+    with closing(Platform(starter.folder, read_environment(starter.folder / "env"))) as made:
+        yield made
+    starter.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(platform: Platform) -> int:
     """The number of the tenant that `sspp up` made; nothing else is loaded for it."""
-    with quietly():
-        ((tenant_id,),) = running_platform.sql("SELECT tenant_id FROM tenants WHERE slug = 'demo'")
+    ((tenant_id,),) = platform.sql("SELECT tenant_id FROM tenants WHERE slug = 'demo'")
     return int(tenant_id)
 
 
 @pytest.fixture(scope="module")
-def loaded(
-    running_platform: Any,
-    demo: int,
-    until: Callable[..., object],
-    quietly: Callable[[], AbstractContextManager[None]],
-) -> Any:
-    """The platform after the load; nobody disturbs it as long as this module's tests run."""
-    with quietly():
-        assert load(running_platform)["accepted"] == EVENTS
-        until(lambda: is_indexed(running_platform, demo), timeout=DEADLINE_SECONDS)
-        yield running_platform
+def loaded(platform: Platform, demo: int, until: Callable[..., object]) -> Platform:
+    """The platform after the load."""
+    assert load(platform)["accepted"] == EVENTS
+    until(lambda: is_indexed(platform, demo), timeout=DEADLINE_SECONDS)
+    return platform
 
 
-def test_every_purchase_is_in_the_database_once_and_to_the_cent(loaded: Any, demo: int) -> None:
+def test_every_purchase_is_in_the_database_once_and_to_the_cent(loaded: Platform, demo: int) -> None:
     totals = loaded.sql(
         "SELECT event_type, count(*), count(DISTINCT customer_id), sum((data ->> 'quantity')::integer), sum(amount)"
         " FROM signals WHERE tenant_id = %s GROUP BY event_type",
@@ -87,7 +91,7 @@ def test_every_purchase_is_in_the_database_once_and_to_the_cent(loaded: Any, dem
     assert days == [("1997-01-01", "1998-06-30")]
 
 
-def test_the_api_and_the_index_tell_the_same(loaded: Any, demo: int) -> None:
+def test_the_api_and_the_index_tell_the_same(loaded: Platform, demo: int) -> None:
     with loaded.client(loaded.environment["SSPP_API_KEY"]) as api:
         best = api.get("/v1/customers/07592").raise_for_status().json()
         found = api.get("/v1/search", params={"event_type": "purchase"}).raise_for_status().json()
@@ -107,7 +111,7 @@ def test_the_api_and_the_index_tell_the_same(loaded: Any, demo: int) -> None:
     assert sum(Decimal(signal["amount"]) for signal in walked) == Decimal("13990.93")
 
 
-def test_loading_again_adds_and_changes_nothing_anywhere(loaded: Any, demo: int) -> None:
+def test_loading_again_adds_and_changes_nothing_anywhere(loaded: Platform, demo: int) -> None:
     before = state(loaded, demo)
 
     assert load(loaded)["accepted"] == EVENTS
@@ -126,7 +130,7 @@ def walk(api: httpx.Client, path: str, **parameters: str) -> list[dict[str, Any]
         cursor = {"cursor": page["next_cursor"]}
 
 
-def state(platform: Any, tenant_id: int) -> dict[str, object]:
+def state(platform: Platform, tenant_id: int) -> dict[str, object]:
     """All that a second load could change."""
     hits = platform.search(
         "/signals/_search",

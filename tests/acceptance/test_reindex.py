@@ -89,7 +89,7 @@ def test_the_index_is_rebuilt_under_the_hands_of_those_who_search(
     def look() -> list[list[str]]:
         looks = []
         with own_platform.client(tenant.key) as api:
-            while not done.is_set():
+            while not done.wait(0.02):
                 looks.append(found(api))
         return looks
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -17,13 +18,14 @@ import psycopg
 import pyrage
 import pytest
 import trustme
+from patience import PATIENCE_SECONDS
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration" / "backup"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bucket_server
 from k8s_manifests import K8S, OVERLAYS, Rendering, overlay
-from k8s_processes import start_ten_init_containers
+from k8s_processes import start_init_containers
 
 from infrastructure.local.folder import DataFolder
 from infrastructure.local.stack import Servers
@@ -41,6 +43,19 @@ def rendering(request: pytest.FixtureRequest) -> Rendering:
 @pytest.fixture(scope="session")
 def secrets() -> Iterator[dict[str, str]]:
     """What the Secrets hold: the way to servers that were just made, with the roles that the development's has."""
+    with _new_servers() as made:
+        yield made
+
+
+@pytest.fixture
+def fresh_secrets() -> Iterator[dict[str, str]]:
+    """The same, of servers that this test alone has."""
+    with _new_servers() as made:
+        yield made
+
+
+@contextmanager
+def _new_servers() -> Iterator[dict[str, str]]:
     path = Path(tempfile.mkdtemp(prefix="sspp-test-"))
     path.chmod(0o711)  # PostgreSQL's own account has to get in when root runs the tests
     folder = DataFolder(path)
@@ -85,7 +100,7 @@ def _make_roles(urls: Mapping[str, str]) -> dict[str, str]:
         env={"PATH": os.defpath, **passwords},
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     made = {"drill-url": database}
     for role in ("api", "worker", "migrator", "backup"):
@@ -116,17 +131,8 @@ def outside() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def first_migrations(
-    secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> list[subprocess.CompletedProcess[str]]:
-    """What became of the init containers of ten pods that started together on an empty database."""
-    return start_ten_init_containers(secrets, tmp_path_factory.mktemp("migrate"))
-
-
-@pytest.fixture(scope="session")
-def migrated(
-    secrets: dict[str, str], first_migrations: list[subprocess.CompletedProcess[str]]
-) -> dict[str, str]:
+def migrated(secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The same secrets, of servers that are ready for the platform's processes."""
-    assert all(each.returncode == 0 for each in first_migrations), [each.stderr for each in first_migrations]
+    [ended] = start_init_containers(secrets, tmp_path_factory.mktemp("migrate"), 1)
+    assert ended.returncode == 0, ended.stderr
     return secrets

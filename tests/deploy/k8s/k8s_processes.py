@@ -17,7 +17,6 @@ from k8s_manifests import Document, Rendering, Workload, overlay
 
 ROOT = Path(__file__).parents[3]
 _HOST = "127.0.0.1"
-_PODS_AT_ONCE = 10
 # Everything else comes from the manifests; nothing of the machine's may stand in for what they forgot.
 _KEPT = ("HOME", "TMPDIR")
 
@@ -130,16 +129,16 @@ class Runner:
         return value
 
 
-def start_ten_init_containers(
-    secrets: Mapping[str, str], folder: Path
+def start_init_containers(
+    secrets: Mapping[str, str], folder: Path, pods: int
 ) -> list[subprocess.CompletedProcess[str]]:
-    """What becomes of the migrations of ten pods of the development's API that start at the same moment."""
+    """What becomes of the migrations of so many pods of the development's API that start at the same moment."""
     runner = Runner(overlay("dev"), folder, secrets)
     api = runner.rendering.workload("Deployment", "sspp-api")
     assert api
     [init] = api.spec["initContainers"]
-    with ThreadPoolExecutor(_PODS_AT_ONCE) as pods:
-        return list(pods.map(lambda _: runner.complete(init), range(_PODS_AT_ONCE)))
+    with ThreadPoolExecutor(pods) as starting:
+        return list(starting.map(lambda _: runner.complete(init), range(pods)))
 
 
 def new_key(runner: Runner) -> str:
