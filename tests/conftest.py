@@ -51,6 +51,7 @@ from infrastructure.local.supervisor import Supervisor
 sys.path.insert(0, str(Path(__file__).parent))
 
 from given_servers import take_given_servers
+from order import dealt
 from patience import PATIENCE_SECONDS
 
 # Whoever is started in the background, or below nohup, inherits SIGINT as ignored, and so do the tests' children.
@@ -73,22 +74,12 @@ _GIVEN = take_given_servers(os.environ)
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each of xdist's workers begin with a share of the long tests: at the end one of them would run alone.
-
-    ``--dist worksteal`` gives each an equal part of the list, in order. Long is what has a longer timeout than others.
-    """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    """Have xdist's workers begin with long tests: those that have a longer timeout than others."""
+    if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))) < 2:
+        return
     long = [item for item in items if item.get_closest_marker("timeout")]
-    for number, (_, tests) in enumerate(groupby(long, key=lambda item: item.path)):
-        shares[number % workers] += tests
-    rest = [item for item in items if not item.get_closest_marker("timeout")]
-    items.clear()
-    for number, share in enumerate(shares):
-        unshared = len(rest) + sum(map(len, shares[number:]))
-        others = max(0, unshared // (workers - number) - len(share))
-        items += share + rest[:others]
-        del rest[:others]
+    files = [list(tests) for _, tests in groupby(long, key=lambda item: item.path)]
+    items[:] = dealt(files, [item for item in items if not item.get_closest_marker("timeout")], workers)
 
 
 class Until(Protocol):
