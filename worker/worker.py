@@ -101,9 +101,9 @@ class DrainWorker(SimpleWorker):
         try:
             with self._equipped():
                 return super().work(*args, **options)
-        except (StopRequested, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+        except Exception as error:
             # Asked to stop before RQ's loop began, or while Redis was away: RQ then forgets us in time.
-            if not self._stop_requested:
+            if not self._stop_requested or not _comes_of_a_stop(error):
                 raise
             return False
         finally:
@@ -206,6 +206,19 @@ class DrainWorker(SimpleWorker):
                     self.services.waker.enqueue_unless_queued(queue)
             except QueueUnavailableError as error:
                 log.warning("wake_up_failed", queue=queue, detail=error.detail)
+
+
+def _comes_of_a_stop(error: BaseException) -> bool:
+    """Whether `error` is what becomes of a stop, or of Redis being away during one.
+
+    The signal's handler raises wherever it interrupts, and what cleans up there may fail in turn: the start of a
+    thread, interrupted when the thread runs already, ends with a KeyError.
+    """
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, StopRequested):
+        cause = cause.__context__
+    lost = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+    return cause is not None or isinstance(error, lost)
 
 
 _current: DrainWorker | None = None

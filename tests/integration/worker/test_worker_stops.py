@@ -1,9 +1,13 @@
 """A worker that is told to stop: it finishes what is in work, and leaves nothing taken."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,8 @@ from rq_workers import GRACE_SECONDS, RqWorker, idle, living_drains, push, store
 
 from common.queue.streams import depth, lane_of
 from common.wakeup import Waker, awake_key, job_queue
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -97,6 +103,37 @@ def test_a_stop_is_heard_during_the_start(start: Callable[..., RqWorker], until:
 
         assert worker.wait(GRACE_SECONDS) == 0
     assert not worker.logged("metrics_served")
+
+
+def test_a_stop_in_the_middle_of_the_start_of_a_thread_ends_it_well(environment: dict[str, str]) -> None:
+    # Where `Thread.start` takes a failure to be one of the start, and stumbles over the thread that runs.
+    script = (
+        "import os, signal, sys, threading, time\n"
+        "start = threading._start_new_thread\n"
+        "def start_and_stop(*arguments):\n"
+        "    threading._start_new_thread = start\n"
+        "    start(*arguments)\n"
+        "    time.sleep(0.2)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.2)\n"
+        "threading._start_new_thread = start_and_stop\n"
+        "from rq.cli import main\n"
+        "main(['worker', 'ingest'])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "LOG_FORMAT": "json", **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"worker_starting"' in done.stdout + done.stderr
+    assert "KeyError" not in done.stdout + done.stderr
 
 
 def test_a_stop_is_heard_while_postgresql_is_away_and_nothing_stays_taken_by_the_dead(
