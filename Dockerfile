@@ -68,7 +68,7 @@ WORKDIR /opt/sspp
 USER 10001:10001
 # What was copied has to run here: a library or a package that is missing ends the build.
 RUN pg_dump --version && pg_restore --version && sspp --version \
- && python -c "import api.app, worker.worker, infrastructure.compose.healthcheck"
+ && python -c "import api.app, worker.worker, infrastructure.compose.healthcheck, common.tracing.otel"
 EXPOSE 8000 9100
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -35,7 +35,8 @@ from common.logging import configure_logging
 from common.metrics import Metrics
 from common.setting_values import split_list
 from common.settings import Settings, load_settings
-from common.tracing.tracing import Tracing, open_tracing
+from common.tracing.opening import open_tracing
+from common.tracing.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
 

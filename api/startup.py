@@ -12,7 +12,7 @@ from common.production import check_production, is_strict
 from common.queue.durability import check_durability
 from common.redis import open_redis
 from common.settings import Settings
-from common.tracing.tracing import check_tracing
+from common.tracing.opening import check_tracing
 
 _PATIENCE_SECONDS = 2
 

@@ -14,7 +14,8 @@ from common.metrics import Metrics
 from common.redis import open_redis
 from common.search.client import open_client
 from common.settings import Settings
-from common.tracing.tracing import NO_TRACING, Tracing, open_tracing
+from common.tracing.opening import open_tracing
+from common.tracing.tracing import NO_TRACING, Tracing
 from common.wakeup import Waker
 
 

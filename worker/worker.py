@@ -30,7 +30,7 @@ from common.production import check_production
 from common.queue.backlog import measure_lanes, measure_outbox
 from common.services import Services, open_services
 from common.settings import Settings, load_settings
-from common.tracing.tracing import check_tracing
+from common.tracing.opening import check_tracing
 from worker.cron import MAINTENANCE_QUEUE, WATCHED_QUEUES, Watchdog
 from worker.measuring.measuring import Measuring, measurements
 from worker.own_job import OwnJob

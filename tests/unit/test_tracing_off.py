@@ -9,8 +9,9 @@ from patience import PATIENCE_SECONDS
 
 from common.errors import SettingsError
 from common.settings import Settings
+from common.tracing.opening import check_tracing, open_tracing
 from common.tracing.sources import INGEST
-from common.tracing.tracing import NO_TRACING, check_tracing, open_tracing
+from common.tracing.tracing import NO_TRACING
 
 _URLS = {
     "DATABASE_URL": "postgresql://127.0.0.1:1/x",
