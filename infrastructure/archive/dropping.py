@@ -78,8 +78,13 @@ def require_expired(
 
 
 def drop_months(
-    connection: Connection, *, now: datetime, cutoff: datetime, keeper: Keeper | None = None
-) -> Dropped:
+    connection: Connection,
+    dropped: Dropped,
+    *,
+    now: datetime,
+    cutoff: datetime,
+    keeper: Keeper | None = None,
+) -> None:
     """Drop the partitions of months that ended at or before `cutoff`, then what belongs to their events.
 
     With a `keeper` each is archived, read back, and dropped only if it still holds what its archive does. May be killed
@@ -88,6 +93,7 @@ def drop_months(
 
     Args:
         connection: of the tables' owner, outside of any transaction.
+        dropped: is told what was dropped as it goes, so it knows that also if this fails.
         now: as the clock has it.
         cutoff: the first instant of a month.
         keeper: archives; None drops without.
@@ -96,13 +102,12 @@ def drop_months(
         ArchiveError, UnusableBackupError, StoreError: a partition could not be archived; it and all later ones stay.
         DatabaseUnavailableError: others kept the tables locked; run again later.
     """
-    dropped = Dropped()
     if keeper is None:
         for partition in partitions_before(connection, cutoff):
             drop_partition(connection, partition)
             dropped.partitions[partition.name] = None
         dropped.rows = delete_expired_rows(connection, cutoff)
-        return dropped
+        return
     with archiving_alone(connection):
         # What DEFAULT holds of those months is to be archived, too.
         ensure_partitions(connection, now=now, ahead=1)
@@ -110,7 +115,6 @@ def drop_months(
             dropped.partitions[partition.name] = _archive_and_drop(connection, keeper, partition)
         # What reached DEFAULT since gets its partition, and its archive, the next time.
         dropped.rows = delete_expired_rows(connection, cutoff, with_default=False)
-    return dropped
 
 
 @contextmanager

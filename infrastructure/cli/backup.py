@@ -64,12 +64,12 @@ def backup(
             return
         if only_revocations:
             with database(env_file) as connection:
-                known = keep_revocations(connection, open_store(settings), steps)
+                known = keep_revocations(connection, open_store(settings, create=True), steps)
             count = len(known.tombstones) if known else 0
             typer.echo(f"Written down: {count} erased or suppressed customers.")
             return
         with run_reported(settings, "sspp_backup") as succeeded:
-            kept, url = open_store(settings), database_url(env_file)
+            kept, url = open_store(settings, create=True), database_url(env_file)
             with translated_errors():
                 manifest = take_backup(url, kept, settings, steps)
                 with database(env_file) as connection:

@@ -1,5 +1,6 @@
 """``sspp partitions``: the monthly partitions of events, signals and the log of API calls."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from infrastructure.archive.overview import list_states
 from infrastructure.cli.console import AsJson, Commands, DatabaseEnvFile, database, database_url, show
 from infrastructure.cli.safekeeping import Quiet, exit_codes, run_reported
 from infrastructure.database.connections import Connection
+from infrastructure.safekeeping.errors import NoStoreError
 from infrastructure.safekeeping.progress import Steps
 from infrastructure.safekeeping.settings import BackupSettings, load_backup_settings
 from infrastructure.safekeeping.stores import open_store
@@ -52,7 +54,7 @@ INTERRUPTED = "Interrupted. No partition was dropped that is not archived; run i
 def list_(archive: ArchiveUrl = "", as_json: AsJson = False, env_file: DatabaseEnvFile = None) -> None:
     """List the partitions with their months, rows (~: estimated), bytes, indexes, and whether they are archived."""
     with exit_codes(), database(env_file) as connection:
-        found = every_archive(open_store(archive_settings(archive))).values() if archive else ()
+        found = _archives(archive)
         sound = [each for each in found if isinstance(each, Archive)]
         states = list_states(connection, sound if archive else None)
         show([_listed(asdict(state), as_json=as_json) for state in states], as_json=as_json)
@@ -64,6 +66,17 @@ def list_(archive: ArchiveUrl = "", as_json: AsJson = False, env_file: DatabaseE
             _say(
                 f"{state.name} holds {state.rows:,} rows; move them to partitions with: sspp partitions create"
             )
+
+
+def _archives(url: str) -> Collection[Archive | DamagedArchiveError]:
+    """All that are kept at `url`: none where nobody has kept any yet, which is said."""
+    if not url:
+        return ()
+    try:
+        return every_archive(open_store(archive_settings(url))).values()
+    except NoStoreError as error:
+        _say(f"nothing is archived: {error.detail}")
+        return ()
 
 
 @partitions.command()
@@ -170,8 +183,12 @@ def drop(
                 f"({len(doomed)} partitions)?",
                 abort=True,
             )
-        dropped = _drop(connection, url, now, cutoff, Steps(quiet=quiet), env_file)
-    _show_dropped(dropped, as_json=as_json)
+        dropped = Dropped()
+        try:
+            _drop(dropped, connection, url, now, cutoff, Steps(quiet=quiet), env_file)
+        finally:
+            # If it failed, too: partitions before the one that could not be archived are gone.
+            _show_dropped(dropped, as_json=as_json)
 
 
 def _is_typed(context: typer.Context, parameter: str) -> bool:
@@ -190,14 +207,21 @@ def archive_settings(url: str) -> BackupSettings:
 
 
 def _drop(
-    connection: Connection, url: str, now: datetime, cutoff: datetime, steps: Steps, env_file: Path | None
-) -> Dropped:
+    dropped: Dropped,
+    connection: Connection,
+    url: str,
+    now: datetime,
+    cutoff: datetime,
+    steps: Steps,
+    env_file: Path | None,
+) -> None:
     if not url:
-        return drop_months(connection, now=now, cutoff=cutoff)
+        drop_months(connection, dropped, now=now, cutoff=cutoff)
+        return
     settings = archive_settings(url)
     with run_reported(settings, "sspp_archive") as succeeded:
-        keeper = Keeper(connection, database_url(env_file), open_store(settings), steps)
-        dropped = drop_months(connection, now=now, cutoff=cutoff, keeper=keeper)
+        keeper = Keeper(connection, database_url(env_file), open_store(settings, create=True), steps)
+        drop_months(connection, dropped, now=now, cutoff=cutoff, keeper=keeper)
         kept = [archive for archive in dropped.partitions.values() if archive]
         succeeded(
             {
@@ -206,7 +230,6 @@ def _drop(
                 "size_bytes": sum(archive.content.size for archive in kept),
             }
         )
-    return dropped
 
 
 def _row(partition: Partition, url: str) -> dict[str, object]:

@@ -218,4 +218,4 @@ def _searching(*, index: bool, quiet: bool, env_file: DatabaseEnvFile) -> Iterat
                 err=True,
             )
             raise typer.Exit(130) from None
-        typer.echo(f"The index is rebuilt: {copied:,} documents.")
+        typer.echo(f"The index is rebuilt: {copied:,} documents copied.")

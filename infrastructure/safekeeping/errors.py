@@ -18,6 +18,13 @@ class StoreError(BackupError):
     code = "backup_store_failed"
 
 
+class NoStoreError(StoreError):
+    """The folder in which backups or archives should be kept is not there."""
+
+    code = "backup_store_missing"
+    exit_code = 3
+
+
 class UnusableBackupError(BackupError):
     """There is no backup, or none that can be restored here."""
 

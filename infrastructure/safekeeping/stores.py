@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from common.errors import SettingsError
 from infrastructure.safekeeping.buckets import BucketStore
-from infrastructure.safekeeping.errors import StoreError
+from infrastructure.safekeeping.errors import NoStoreError, StoreError
 from infrastructure.safekeeping.settings import BackupSettings
 
 _STAGING = ".staging-"
@@ -44,11 +44,17 @@ class Store(Protocol):
         """Delete the object, if it is there."""
 
 
-def open_store(settings: BackupSettings) -> Store:
+def open_store(settings: BackupSettings, *, create: bool = False) -> Store:
     """The store of SSPP_BACKUP_URL.
+
+    Args:
+        settings: where it is.
+        create: whether a folder that is not there is made: for who keeps something in it. To who only reads, a folder
+            that was just made would look like a store of which all is lost.
 
     Raises:
         SettingsError: it is not set, or names no store; or a bucket has no keys.
+        NoStoreError: there is no such folder.
         StoreError: the folder cannot be made.
     """
     if not settings.url:
@@ -59,19 +65,25 @@ def open_store(settings: BackupSettings) -> Store:
     if parts.scheme == "s3":
         return BucketStore(settings, parts.netloc, parts.path.strip("/"))
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
-        return FolderStore(Path(unquote(parts.path)))
+        return FolderStore(Path(unquote(parts.path)), create=create)
     if parts.scheme and "://" in settings.url:
         raise SettingsError(f"SSPP_BACKUP_URL: {parts.scheme}:// is not supported; it is a folder or s3://…")
-    return FolderStore(Path(settings.url))
+    return FolderStore(Path(settings.url), create=create)
 
 
 class FolderStore:
     """A folder of this machine, or one that is mounted; only its owner can read what is written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
         self._folder = folder
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if create:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not folder.is_dir():
+                raise NoStoreError(
+                    f"there is no folder {folder}: is it spelt right, and mounted here? "
+                    "It is made when something is first kept in it"
+                )
         except OSError as error:
             raise _failed(folder, error) from error
 

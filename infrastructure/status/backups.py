@@ -9,7 +9,6 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from infrastructure.backup.catalogue import backup_names, find_backup, last_drill
-from infrastructure.backup.errors import NoBackupError
 from infrastructure.backup.manifest import Manifest
 from infrastructure.safekeeping.errors import UnusableBackupError
 from infrastructure.safekeeping.settings import BackupSettings
@@ -21,10 +20,10 @@ _DRILL_SECONDS = 8 * 86400
 
 
 def ask_backups(settings: BackupSettings, now: datetime, answers: Answers) -> None:
-    """Add ``backups``: ``last_backup`` and ``last_drill``, None if there was none; nothing if nobody backs up here.
+    """Add ``backups``: ``last_backup`` and ``last_drill``, None if there was none; None where no store is named.
 
     Raises:
-        StoreError: the store is away.
+        StoreError: the store is away, or not there.
         SettingsError: its settings are wrong.
     """
     if settings.url:
@@ -35,6 +34,7 @@ def ask_backups(settings: BackupSettings, now: datetime, answers: Answers) -> No
             "last_drill": _by_metrics(settings, "sspp_restore_drill"),
         }
     else:
+        answers.sections["backups"] = None
         return
     for name, what, most in (
         ("last_backup", "backup", _BACKUP_SECONDS),
@@ -48,8 +48,6 @@ def ask_backups(settings: BackupSettings, now: datetime, answers: Answers) -> No
 
 
 def _by_store(settings: BackupSettings) -> dict[str, Any]:
-    if "://" not in settings.url and not Path(settings.url).is_dir():
-        raise NoBackupError(f"{settings.url} is no folder; backups are kept there by: sspp backup")
     store = open_store(settings)
     names = backup_names(store)
     newest = next(_sound(store, names), None)

@@ -58,6 +58,8 @@ def _parts(status: Status) -> Iterator[RenderableType]:
     if backups := sections.get("backups"):
         last, drill = backups["last_backup"], backups["last_drill"]
         yield _line("backups", f"last {_ago(last, status.at)}, last drill {_ago(drill, status.at)}")
+    elif "backups" in sections:
+        yield _line("backups", "not known here, as SSPP_BACKUP_URL is not set")
 
 
 def _queues(status: Status) -> Iterator[RenderableType]:

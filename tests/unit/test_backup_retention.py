@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "backups")
+    return FolderStore(tmp_path / "backups", create=True)
 
 
 def keep(store: FolderStore, days_ago: float, *, damaged: bool = False, drilled: bool = False) -> str:

@@ -146,3 +146,9 @@ def test_all_is_well_if_nobody_says_otherwise() -> None:
 
     assert status.healthy
     assert "all is well" in screen(status)
+
+
+def test_where_backups_are_kept_elsewhere_nothing_is_said_about_them_as_if_there_were_none() -> None:
+    shown = screen(Status(NOW, 0.3, [], {**SECTIONS, "backups": None}))
+
+    assert "not known here, as SSPP_BACKUP_URL is not set" in shown

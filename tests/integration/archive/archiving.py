@@ -54,7 +54,7 @@ class Months:
         self.connection = connection
         self.database_url = database_url
         self.folder = folder
-        self.store: Store = FolderStore(folder)
+        self.store: Store = FolderStore(folder, create=True)
 
     def prepare(self) -> None:
         # Those that the migration made are of the present, long before: they would be dropped, too.
@@ -90,7 +90,9 @@ class Months:
         return kind(self.connection, self.database_url, store or self.store, QUIET)
 
     def drop(self, keeper: Keeper | None = None) -> Dropped:
-        return drop_months(self.connection, now=NOW, cutoff=CUTOFF, keeper=keeper or self.keeper())
+        dropped = Dropped()
+        drop_months(self.connection, dropped, now=NOW, cutoff=CUTOFF, keeper=keeper or self.keeper())
+        return dropped
 
     def partition(self, name: str) -> Partition:
         [found] = [each for each in partitions_before(self.connection, CUTOFF) if each.name == name]

@@ -1,14 +1,18 @@
 """What goes with months that are archived, and what stays."""
 
+import shutil
 from datetime import timedelta
 from threading import Event, Thread
 from uuid import UUID
 
 import psycopg
+import pytest
 from archiving import CUTOFF, DECEMBER, MONTH, NOW, TABLES, Months, store
 
 from common.database.partitions import ensure_partitions
+from infrastructure.archive.dropping import Dropped, drop_months
 from infrastructure.archive.manifest import list_archives
+from infrastructure.safekeeping.errors import StoreError
 
 
 def test_identities_go_with_what_was_dropped_and_no_other(months: Months) -> None:
@@ -69,10 +73,20 @@ def test_writers_of_other_months_lose_nothing_and_do_not_fail(months: Months, da
     assert stored == set(written) != set()
 
 
-def test_without_a_keeper_months_are_dropped_as_upkeep_does(months: Months) -> None:
-    from infrastructure.archive.dropping import drop_months
+def test_what_was_dropped_before_the_store_failed_is_known(months: Months) -> None:
+    months.connection.execute("DELETE FROM api_logs")  # its partition is dropped without an archive
+    dropped = Dropped()
+    shutil.rmtree(months.folder)
+    with pytest.raises(StoreError):
+        drop_months(months.connection, dropped, now=NOW, cutoff=CUTOFF, keeper=months.keeper())
 
-    dropped = drop_months(months.connection, now=NOW, cutoff=CUTOFF)
+    assert dropped.partitions == {"api_logs_2049_12": None}
+    assert months.names() == MONTH - {"api_logs_2049_12"}
+
+
+def test_without_a_keeper_months_are_dropped_as_upkeep_does(months: Months) -> None:
+    dropped = Dropped()
+    drop_months(months.connection, dropped, now=NOW, cutoff=CUTOFF)
 
     assert dropped.partitions == dict.fromkeys(MONTH)
     assert dropped.rows["event_keys"] == 7

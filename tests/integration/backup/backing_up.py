@@ -26,6 +26,7 @@ ABOUT_THE_INDEX = {"search_indices", "index_marks"}
 
 # What scripts go by.
 EXIT_CODES = {
+    "backup_store_missing": 3,
     "backup_not_found": 3,
     "restore_refused": 4,
     "backup_empty": 5,

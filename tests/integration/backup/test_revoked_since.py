@@ -117,6 +117,7 @@ def test_suppressions_hold_as_they_were_last(site: Site) -> None:
 
 
 def test_a_recovered_database_of_which_nothing_is_known_is_told_by_an_exit_code(site: Site) -> None:
+    site.store.mkdir()
     done = site.restore("--after-recovery")
     assert failed_with(done) == "revocations_unknown"
     assert "NOT KNOWN" in done.stdout

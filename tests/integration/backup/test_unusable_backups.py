@@ -79,7 +79,12 @@ def test_a_backup_that_cannot_be_restored_is_listed_with_the_reason(
     assert rows[bad]["rows"] is None
 
 
+def test_no_folder_for_backups(site: Site) -> None:
+    _refused(site, "backup_store_missing")
+
+
 def test_no_backup_at_all(site: Site) -> None:
+    site.store.mkdir()
     assert "sspp backup" in _refused(site, "backup_not_found")
 
 
