@@ -4,8 +4,8 @@ Sets up the whole platform in containers, by docker-compose.yml.
 
 .DESCRIPTION
 Checks what is needed, makes .env from .env.example with generated passwords, builds the image, starts everything, and
-waits until it is migrated and ready. May be run again at any time: an .env that is there is kept, and only what it lacks
-is added. docs/howto/run_with_compose.md tells the rest.
+waits until it is migrated, ready, and every service runs and goes on running. May be run again at any time: an .env that
+is there is kept, and only what it lacks is added. docs/howto/run_with_compose.md tells the rest.
 
 The environment variable SSPP_COMPOSE names the compose command, if it is not `docker compose` or `podman-compose`.
 
@@ -25,7 +25,10 @@ param([switch]$EnvOnly, [Parameter(ValueFromRemainingArguments)][string[]]$Servi
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
+# How long it may take until the API is ready, then until every service is well, and how long each has to stay so.
 $WaitSeconds = 300
+$WellSeconds = 120
+$SteadySeconds = 5
 
 function Stop-Setup([string[]]$Lines) {
     [Console]::Error.WriteLine("setup: " + ($Lines -join [Environment]::NewLine + '  '))
@@ -64,10 +67,37 @@ function Protect-File([string]$Path) {
     Set-Acl -Path $Path -AclObject $rights
 }
 
+# What is wrong with what is there, before anything is touched: variables by name, never what they are set to.
+function Assert-Environment {
+    $path = Join-Path $PWD '.env'
+    $lines = @()
+    if (Test-Path $path) {
+        if (-not (Test-Path -PathType Leaf $path)) {
+            Stop-Setup '.env is no file: it is a folder.', 'Move it away, and run this again.'
+        }
+        $lines = @([IO.File]::ReadAllLines($path))
+    }
+    $broken = @()
+    foreach ($line in [IO.File]::ReadAllLines((Join-Path $PWD '.env.example'))) {
+        if ($line -cnotmatch '^[A-Z0-9_]+_PASSWORD=$') { continue }
+        $name = $line.TrimEnd('=')
+        # The environment comes before .env.
+        $value = [Environment]::GetEnvironmentVariable($name)
+        $set = @($lines -cmatch "^$line")
+        if (-not $value -and $set.Count -gt 0) { $value = $set[-1].Substring($line.Length) }
+        if ($value -and $value -cnotmatch '\A[A-Za-z0-9_-]+\z') { $broken += $name }
+    }
+    if ($broken.Count -gt 0) {
+        Stop-Setup "a password may have letters, digits, - and _ only, and no quotes around it. Not so: $($broken -join ' ')",
+        'They become parts of URLs. Change them in .env (or in the environment), and run this again.'
+    }
+}
+
 function New-Environment {
     $template = [IO.File]::ReadAllLines((Join-Path $PWD '.env.example'))
     $path = Join-Path $PWD '.env'
-    if (Test-Path $path) {
+    $there = Test-Path $path
+    if ($there) {
         $old = [IO.File]::ReadAllLines($path)
         # A newer release may have more passwords.
         $missing = @($template | Where-Object {
@@ -77,22 +107,43 @@ function New-Environment {
             Write-Host '.env is complete, and stays as it is'
             return
         }
-        Write-Host 'added to .env what it lacked'
     }
-    else {
-        $new = @(Complete-Lines $template)
-        Write-Host 'made .env, readable by you alone; keep a copy of it where you keep passwords'
-    }
-    # Protected before anything is in it, and in place at once. Without a byte order mark, which compose would take for text.
+    else { $new = @(Complete-Lines $template) }
+    # Without a byte order mark, which compose would take for text.
+    $text, $encoding = (($new -join "`n") + "`n"), (New-Object Text.UTF8Encoding($false))
+    # Protected before anything is in it.
     $draft = "$path.$PID"
-    [IO.File]::WriteAllText($draft, '')
+    $keep = $false
     try {
+        [IO.File]::WriteAllText($draft, '')
         Protect-File $draft
-        [IO.File]::WriteAllText($draft, ($new -join "`n") + "`n", (New-Object Text.UTF8Encoding($false)))
-        Move-Item -Force $draft $path
+        [IO.File]::WriteAllText($draft, $text, $encoding)
+        if ($there) {
+            # Through to the file, so that links, owner and rights stay; the draft has all, should that break off.
+            $keep = $true
+            [IO.File]::WriteAllText($path, $text, $encoding)
+            $keep = $false
+            Write-Host 'added to .env what it lacked'
+        }
+        else {
+            # It never takes the place of what another run has made meanwhile.
+            try { [IO.File]::Move($draft, $path) }
+            catch {
+                if (-not (Test-Path $path)) { throw }
+                Write-Host 'another run has just made .env, and it stays as that made it'
+                return
+            }
+            Write-Host 'made .env, readable by you alone; keep a copy of it where you keep passwords'
+        }
+    }
+    catch {
+        if ($keep) {
+            Stop-Setup ".env was not written: $($_.Exception.Message)", "What it is to be is in ${draft}: keep it, it has all passwords."
+        }
+        Stop-Setup "cannot write in ${PWD}: $($_.Exception.Message)"
     }
     finally {
-        if (Test-Path $draft) { Remove-Item $draft }
+        if (-not $keep -and (Test-Path $draft)) { Remove-Item $draft }
     }
 }
 
@@ -144,6 +195,50 @@ function Wait-UntilReady([string]$Url) {
     Stop-Setup "it is not ready after $WaitSeconds seconds: $answer", "Look at: $Compose ps", "and at:  $Compose logs migrate api"
 }
 
+# The services that are to run from now on and that /readyz does not speak of: of those given, or of all.
+function Get-LastingServices {
+    $all = $Service
+    if ($all.Count -eq 0) {
+        $all = @(& $words[0] @(@($words | Select-Object -Skip 1) + @('config', '--services')))
+        if ($LASTEXITCODE -ne 0) { Stop-Setup "$Compose config --services failed; the lines above say why." }
+    }
+    return @($all | Where-Object { $_ -notin @('migrate', 'postgres', 'redis', 'elasticsearch', 'api') })
+}
+
+# When the process of a service began, if it is well. Asked in its container, as podman without systemd does no health
+# checks by itself, and does not say of a container that ends at once, again and again, that it does.
+function Get-Start([string]$Name) {
+    # What a command says on stderr would else end this script in Windows PowerShell.
+    $ErrorActionPreference = 'Continue'
+    $check = if ($Name -clike 'worker-*') { 'python -m infrastructure.compose.healthcheck' } else { 'true' }
+    $asked = @('exec', '-T', $Name, 'sh', '-c', "$check && cat /proc/1/stat")
+    $told = @(& $words[0] @(@($words | Select-Object -Skip 1) + $asked) 2>$null)
+    if ($LASTEXITCODE -ne 0) { return '' }
+    foreach ($line in $told) {
+        # What follows the name of process 1 is its state; the 20th from there is its start.
+        if ($line -match '^1 \(.*\) (.*)$') { return ($Matches[1] -split ' ')[19] }
+    }
+    return ''
+}
+
+# Until two looks in a row, a while apart, see each service well and not begun anew.
+function Wait-UntilWell([string[]]$Names) {
+    Write-Host "waiting until these run and go on running, at most $WellSeconds seconds: $Names"
+    $deadline = (Get-Date).AddSeconds($WellSeconds)
+    $before = @{}
+    for ($looks = 1; ; $looks++) {
+        $now = @{}
+        foreach ($name in $Names) { $now[$name] = Get-Start $name }
+        $unwell = @($Names | Where-Object { -not $now[$_] -or $now[$_] -cne $before[$_] })
+        if ($unwell.Count -eq 0) { return }
+        if ($looks -ge 2 -and (Get-Date) -ge $deadline) { break }
+        $before = $now
+        Start-Sleep -Seconds $SteadySeconds
+    }
+    $advice = @(foreach ($name in $unwell) { "Look at: $Compose logs $name" })
+    Stop-Setup (@("after $WellSeconds seconds these have ended, begin anew again and again, or do not answer: $unwell") + $advice)
+}
+
 Set-Location (Join-Path $PSScriptRoot '../..')
 if (-not ((Test-Path '.env.example') -and (Test-Path 'docker-compose.yml'))) {
     Stop-Setup 'this is no checkout: .env.example or docker-compose.yml is missing'
@@ -152,6 +247,7 @@ if (-not $EnvOnly) {
     $words = @(Find-Compose)
     $Compose = $words -join ' '
 }
+Assert-Environment
 New-Environment
 if ($EnvOnly) { exit 0 }
 
@@ -168,19 +264,28 @@ if ($LASTEXITCODE -ne 0) { Stop-Setup 'the image was not built; the last lines a
 Write-Host "starting: $Compose up -d $Service"
 & $words[0] @(@($words | Select-Object -Skip 1) + @('up', '-d') + $Service)
 if ($LASTEXITCODE -ne 0) {
-    Stop-Setup 'it did not start; the last lines above say why.', "Look at: $Compose logs migrate"
+    Stop-Setup "it did not start; what $($words[0]) says above tells why.",
+    'If a port is taken (already allocated, address already in use): set PORT, PROMETHEUS_PORT or GRAFANA_PORT in .env.',
+    "If migrate failed, look at: $Compose logs migrate"
 }
 $url = "http://127.0.0.1:$(Get-Value 'PORT' '8000')"
 Wait-UntilReady $url
+$started = @(Get-LastingServices)
+if ($started.Count -gt 0) { Wait-UntilWell $started }
 
+$more = ''
+if ($started -ccontains 'prometheus' -or $started -ccontains 'grafana') { # which needs it
+    $more += "`n  Prometheus  http://127.0.0.1:$(Get-Value 'PROMETHEUS_PORT' '9090')"
+}
+if ($started -ccontains 'grafana') {
+    $more += "`n  Grafana     http://127.0.0.1:$(Get-Value 'GRAFANA_PORT' '3000')   admin, and GRAFANA_PASSWORD of .env"
+}
 Write-Output @"
 
 SSPP is running.
 
   API         $url
-  docs        $url/docs
-  Prometheus  http://127.0.0.1:$(Get-Value 'PROMETHEUS_PORT' '9090')
-  Grafana     http://127.0.0.1:$(Get-Value 'GRAFANA_PORT' '3000')   admin, and GRAFANA_PASSWORD of .env
+  docs        $url/docs$more
 
 Make a tenant and a key, and send an event:
 
@@ -190,7 +295,7 @@ Make a tenant and a key, and send an event:
     -Headers @{Authorization = "Bearer `$key"} ``
     -Body '{"event_type": "inquiry", "customer_id": "ada", "data": {"subject": "Quote for twenty seats"}}'
 
-More workers:  $Compose up -d --scale worker-ingest=3
-PgAdmin and RQ's queues:  $Compose --profile tools up -d
+More workers:  $Compose up -d --scale worker-ingest=3 worker-ingest
+PgAdmin and RQ's queues:  $Compose --profile tools up -d pgadmin rq-dashboard
 Stop, and keep the data:  $Compose down
 "@

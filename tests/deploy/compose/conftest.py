@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from running import Containers, compose_command, containers_of
+from setup_script import Run, copy_script, machine_without_containers
 
 
 @pytest.fixture
@@ -81,3 +82,15 @@ def found(containers: Containers, key: str) -> Callable[[str], int]:
         return int(answer.json()["total"]) if answer.is_success else 0
 
     return found
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """As much of a checkout as setup.sh looks at."""
+    return copy_script(tmp_path / "checkout")
+
+
+@pytest.fixture
+def run(checkout: Path, tmp_path: Path) -> Run:
+    """Runs setup.sh on a machine that has no containers."""
+    return machine_without_containers(checkout, tmp_path / "bin")

@@ -1,52 +1,16 @@
-"""infrastructure/scripts/setup.sh up to where containers are started; test_containers.py goes on from there."""
+"""What infrastructure/scripts/setup.sh makes of .env, and how it is called."""
 
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from checkout import EXAMPLE, ROOT, read_variables
-
-SCRIPT = "infrastructure/scripts/setup.sh"
-
-# What every system has. Neither docker nor podman is among them, wherever they are installed.
-TOOLS = ("bash", "cat", "cmp", "dirname", "env", "git", "grep", "mv", "od", "rm", "sed", "tail", "tr")
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from setup_script import SCRIPT, Run
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """As much of a checkout as the script looks at."""
-    for name in (".env.example", "docker-compose.yml", "pyproject.toml", SCRIPT):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
-@pytest.fixture
-def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the script on a machine that has no containers."""
-    bin_folder = tmp_path_factory.mktemp("bin")
-    for tool in TOOLS:
-        (bin_folder / tool).symlink_to(str(shutil.which(tool)))
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [checkout / SCRIPT, *arguments],
-            env={"PATH": str(bin_folder), **environment},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
 
 
 def passwords(checkout: Path) -> dict[str, str]:
@@ -103,6 +67,122 @@ def test_it_adds_the_passwords_that_an_older_file_lacks_and_keeps_all_else(check
     assert "GRAFANA_PASSWORD" in passwords(checkout)
 
 
+def test_of_several_at_once_one_makes_the_file_and_the_others_keep_it(checkout: Path, run: Run) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(run, "--env-only") for _ in range(4)]
+    said = [done.result().stderr for done in runs]
+    assert [done.result().returncode for done in runs] == [0] * 4
+    assert sum(words.startswith("made .env") for words in said) == 1
+    assert sorted(path.name for path in checkout.glob(".env*")) == [".env", ".env.example"]
+
+
+def test_a_file_that_another_run_makes_meanwhile_is_kept(checkout: Path, run: Run, tmp_path: Path) -> None:
+    # Between the look whether it is there and the attempt to make it.
+    link = tmp_path / "bin" / "ln"
+    link.unlink()
+    link.write_text(f"#!/bin/sh\necho GRAFANA_PASSWORD=others >{checkout}/.env\n{shutil.which('ln')} $@\n")
+    link.chmod(0o755)
+    done = run("--env-only")
+    assert (done.returncode, "another run" in done.stderr) == (0, True)
+    assert (checkout / ".env").read_text() == "GRAFANA_PASSWORD=others\n"
+
+
+def test_a_file_system_without_links_gets_the_file_too(checkout: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "ln").unlink()
+    assert run("--env-only").returncode == 0
+    assert passwords(checkout)["GRAFANA_PASSWORD"]
+
+
+def test_what_it_adds_to_keeps_its_mode_and_stays_a_link_to_its_place(
+    checkout: Path, run: Run, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("GRAFANA_PASSWORD=old\n")
+    kept.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(kept, 65534, 65534)
+    owner = kept.stat().st_uid
+    (checkout / ".env").symlink_to(kept)
+    assert run("--env-only").returncode == 0
+    assert (checkout / ".env").is_symlink()
+    assert (kept.stat().st_mode & 0o777, kept.stat().st_uid) == (0o640, owner)
+    assert "POSTGRES_PASSWORD" in kept.read_text()
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_it_warns_of_a_file_that_others_can_read(checkout: Path, run: Run, mode: int, warned: bool) -> None:
+    run("--env-only")
+    (checkout / ".env").chmod(mode)
+    done = run("--env-only")
+    assert done.returncode == 0
+    assert ("chmod 600 .env" in done.stderr) is warned
+
+
+@pytest.mark.parametrize("value", ["a@b/c", "with space", "'quoted'", "gr\u00fcn", "$other"])
+def test_a_password_that_cannot_be_part_of_a_url_is_refused_before_anything_is_touched(
+    checkout: Path, run: Run, value: str
+) -> None:
+    (checkout / ".env").write_text(f"SSPP_WORKER_DATABASE_PASSWORD={value}\nGRAFANA_PASSWORD=fine_-9\n")
+    before = (checkout / ".env").read_bytes()
+    done = run("--env-only")
+    assert done.returncode == 1
+    assert "SSPP_WORKER_DATABASE_PASSWORD" in done.stderr
+    assert "GRAFANA_PASSWORD" not in done.stderr
+    assert value not in done.stderr
+    assert (checkout / ".env").read_bytes() == before
+
+
+def test_a_password_of_the_environment_is_held_to_the_same(checkout: Path, run: Run) -> None:
+    done = run("--env-only", POSTGRES_PASSWORD="a@b")
+    assert (done.returncode, "POSTGRES_PASSWORD" in done.stderr) == (1, True)
+    assert not (checkout / ".env").exists()
+
+
+@pytest.mark.parametrize("line", ["POSTGRES_PASSWORD=", "PORT=8001"])
+def test_line_ends_of_windows_are_refused_with_what_mends_them(checkout: Path, run: Run, line: str) -> None:
+    (checkout / ".env").write_bytes(f"# mine\r\n{line}\r\n".encode())
+    done = run("--env-only")
+    assert done.returncode == 1
+    assert f"{line.partition('=')[0]} in .env ends with a carriage return" in done.stderr
+    assert "sed -i" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to nothing"])
+def test_what_is_no_file_is_refused_as_such(checkout: Path, run: Run, kind: str) -> None:
+    if kind == "folder":
+        (checkout / ".env").mkdir()
+    else:
+        (checkout / ".env").symlink_to("nothing")
+    done = run("--env-only")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "setup: .env is no file: it is a folder, or a link to nothing.",
+    )
+
+
+@pytest.fixture
+def full_disk(run: Run, tmp_path: Path) -> None:  # which makes the folder
+    """No file may grow, not even root's, for the shell that the script runs in."""
+    bash = tmp_path / "bin" / "bash"
+    bash.unlink()
+    bash.write_text(f"#!/bin/sh\ntrap '' XFSZ\nulimit -f 0\nexec {shutil.which('bash')} \"$@\"\n")
+    bash.chmod(0o755)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("old", [None, "GRAFANA_PASSWORD=old\n"])
+def test_what_cannot_be_written_is_said_and_leaves_all_as_it_was(
+    checkout: Path, run: Run, old: str | None
+) -> None:
+    if old:
+        (checkout / ".env").write_text(old)
+    done = run("--env-only")
+    assert done.returncode == 1
+    assert f"setup: cannot write in {checkout}" in done.stderr
+    assert ((checkout / ".env").read_text() if (checkout / ".env").exists() else None) == old
+    assert not list(checkout.glob(".env.[0-9]*"))
+
+
 def test_without_anything_that_runs_containers_it_says_so_and_makes_nothing(checkout: Path, run: Run) -> None:
     done = run()
     assert done.returncode == 1
@@ -115,11 +195,20 @@ def test_a_compose_command_that_does_not_run_is_named(run: Run) -> None:
     assert (done.returncode, done.stderr) == (1, "setup: SSPP_COMPOSE=no-such-command --flag does not run\n")
 
 
-@pytest.mark.parametrize("arguments", [("--wrong",), ("--env-only", "api")])
-def test_wrong_usage_is_2_and_shows_the_right_one(run: Run, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("--wrong",), "there is no option --wrong"),
+        (("api", "--wrong"), "there is no option --wrong"),
+        (("--env-only", "api"), "--env-only starts nothing, so it takes no services: api"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_wrong_and_what_is_right(
+    run: Run, arguments: tuple[str, ...], wrong: str
+) -> None:
     done = run(*arguments)
     assert done.returncode == 2
-    assert done.stderr.startswith("usage: ")
+    assert done.stderr.startswith(f"setup: {wrong}\nusage: ")
 
 
 def test_help_is_for_who_asks(run: Run) -> None:
