@@ -4,8 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests wait about as long as they compute: on two processors, six keep both at work.
-TEST_WORKERS ?= 6
+# Tests wait about as long as they compute. Each process has servers of its own, so more than twelve would crowd a machine.
+TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 2), 12))')
 # A week's distance: a bad release is usually noticed and withdrawn within days.
 LOCK_DATE ?= $(shell $(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')
 ARGS ?=

@@ -191,7 +191,9 @@ def a_long_statement(url: str, until: Any) -> Iterator[None]:
             with psycopg.connect(url, autocommit=True) as watcher:
                 until(
                     lambda: watcher.execute(
+                        # Longer than what is shown as 0.0 seconds.
                         "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+                        " AND clock_timestamp() - xact_start > interval '0.1 seconds'"
                     ).fetchone()
                 )
             yield
