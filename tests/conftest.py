@@ -77,9 +77,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have xdist's workers begin with long tests: those that have a longer timeout than others."""
     if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))) < 2:
         return
-    long = [item for item in items if item.get_closest_marker("timeout")]
+    long = [item for item in items if _is_long(item)]
     files = [list(tests) for _, tests in groupby(long, key=lambda item: item.path)]
-    items[:] = dealt(files, [item for item in items if not item.get_closest_marker("timeout")], workers)
+    items[:] = dealt(files, [item for item in items if not _is_long(item)], workers)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("timeout")
+    return marker is not None and marker.args[0] > float(item.config.getini("timeout"))
 
 
 class Until(Protocol):

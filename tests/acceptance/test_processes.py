@@ -22,7 +22,7 @@ New = Callable[..., dict[str, Any]]
 DEADLINE_SECONDS = 90
 
 # A load that a busy machine keeps up with, so that the tests need not wait for a backlog.
-_FEED_EVENTS, _FEED_PAUSE_SECONDS = 20, 0.05
+_FEED_EVENTS, _FEED_PAUSE_SECONDS = 100, 0.05
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -140,6 +140,7 @@ LABORIOUS = [
 ]
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(("schema", "data"), LABORIOUS)
 def test_an_event_that_takes_too_long_to_check_is_refused_and_a_smaller_one_is_not(
     schema: Schema, data: dict[str, Any]
@@ -154,6 +155,7 @@ def test_an_event_that_takes_too_long_to_check_is_refused_and_a_smaller_one_is_n
     assert check(types, {})
 
 
+@pytest.mark.timeout(30)
 def test_all_versions_that_an_event_is_held_against_count_together() -> None:
     schemas = [repeated(5, {"pattern": "a[ab]{200}c"}) | {"required": [f"r{number}"]} for number in range(20)]
     data = {"x": letters(1_000)}
@@ -162,6 +164,7 @@ def test_all_versions_that_an_event_is_held_against_count_together() -> None:
     assert refusal(known(*schemas), data).code == "too_laborious"
 
 
+@pytest.mark.timeout(30)
 def test_a_schema_that_was_taken_before_there_was_a_bound_holds_up_nobody() -> None:
     assert refusal(known(unevaluated(28)), {"x": 1}).code == "too_laborious"
     assert refusal(known({"properties": {"x": {"$dynamicRef": "#"}}}), {}).code == "unknown_event_type"
@@ -192,6 +195,7 @@ def test_a_schema_of_trees_whose_rest_is_unevaluated_is_taken() -> None:
     assert check(known(tree), {"left": {"right": {"left": {}}}})
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("length", [500, 25_000])
 def test_patterns_that_take_long_to_match_names_are_too_much_to_compare(length: int) -> None:
     names = {letters(length + number): {} for number in range(40)}

@@ -134,6 +134,7 @@ def laborious(wrapped: dict[str, Any]) -> EventTypes:
         ({"oneOf": [LABORIOUS, {"type": "string"}]}, "/data", "schema"),
     ],
 )
+@pytest.mark.timeout(30)
 def test_an_event_with_millions_of_errors_is_refused_for_one(
     schema: dict[str, Any], place: str, keyword: str
 ) -> None:

@@ -27,7 +27,7 @@ from k8s_manifests import Workload, overlay
 from k8s_processes import Process, Runner, new_key
 
 _SENDERS = 4
-_PAUSE_SECONDS = 0.08  # fifty events a second, more than enough for some to come at each moment of a roll-out
+_PAUSE_SECONDS = 0.01  # some hundred events a second, on machines that have other things to do as well
 _API_PODS = 2
 _PROXIES_LAG_SECONDS = 3.0
 """For how long proxies go on sending to a pod that is on its way out."""

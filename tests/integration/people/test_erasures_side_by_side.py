@@ -153,6 +153,7 @@ def test_a_number_of_one_state_is_not_taken_for_that_of_another(
         assert states(people) == ["documents"]
 
 
+@pytest.mark.timeout(30)
 def test_one_that_waits_takes_no_time_from_those_that_can_go_on(
     people: People, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
